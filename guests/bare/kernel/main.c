@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel.h"
+
+struct cpu cpus[MAX_CPUS];
+uint32_t way, posted, cpu_count;
+uint64_t iommu_registers, doorbells;
+
+extern uint64_t kernel_pt[512], apic_pt[512], doorbell_pt[512];
+extern char microcode_pages[], microcode_pages_end[];
+extern struct { uint64_t low, high; } uitt[];
+
+static const struct program_header *const program = (struct program_header *)USER_BASE;
+
+void kernel_print(const char *s)
+{
+	while (*s)
+		outb(GVMM_PORT_COM1, *s++);
+}
+
+void kernel_exit(uint32_t status)
+{
+	for (;;)
+		outl(GVMM_PORT_EXIT, status);
+}
+
+static void cpuid(uint32_t leaf, uint32_t *r)
+{
+	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
+}
+
+static void discover(void)
+{
+	uint32_t r[4];
+
+	cpuid(GVMM_LEAF_SIGNATURE, r);
+	cpu_count = 1;
+	if (r[1] != GVMM_SIGNATURE_EBX || r[2] != GVMM_SIGNATURE_ECX || r[3] != GVMM_SIGNATURE_EDX)
+		return;
+	cpuid(GVMM_LEAF_UINTR, r);
+	way = r[0] & GVMM_WAY_MASK;
+	posted = !!(r[0] & GVMM_FLAG_POSTED);
+	doorbells = MMIO(r[1]);
+	cpu_count = r[2] < MAX_CPUS ? r[2] : MAX_CPUS;
+	iommu_registers = MMIO(r[3]);
+}
+
+// give_to_user puts the microcode, the blocks and UPIDs, the doorbells and the APIC in reach of CPL 3.
+static void give_to_user(void)
+{
+	const uint64_t user = 4;
+
+	for (char *p = microcode_pages; p < microcode_pages_end; p += GVMM_PAGE)
+		kernel_pt[PHYSICAL(p) / GVMM_PAGE] |= user;
+	for (uint32_t i = 0; i < cpu_count; i++) {
+		kernel_pt[PHYSICAL(&cpus[i].block) / GVMM_PAGE] |= user;
+		doorbell_pt[((doorbells >> 12) & 511) + i] |= user;
+	}
+	kernel_pt[PHYSICAL(upids) / GVMM_PAGE] |= user;
+	kernel_pt[PHYSICAL(uitt) / GVMM_PAGE] |= user;
+	apic_pt[0] |= user;
+}
+
+static void run_program(void)
+{
+	static struct trap_frame f;
+
+	f.rip = program->entry;
+	f.rsp = program->stack_top - 8;
+	f.rdi = program->info;
+	f.cs = UCS;
+	f.ss = UDS;
+	f.rflags = 0x202;
+	enter_user(&f);
+}
+
+static void describe(struct cpu *c, const char *command_line)
+{
+	struct program_info *info = (struct program_info *)program->info;
+	char *to = (char *)program->command_line;
+
+	for (uint64_t n = 1; *command_line && n < program->command_line_size; n++)
+		*to++ = *command_line++;
+	info->way = way;
+	info->cpus = cpu_count;
+	info->posted = posted;
+	info->command_line = program->command_line;
+	info->block = (uint64_t)&c->block;
+	info->upids = (uint64_t)upids;
+	info->uitt = (uint64_t)uitt;
+	if (way == GVMM_WAY_DIRECT) {
+		info->fast_uiret = (uint64_t)uintr_fast_uiret;
+		info->fast_senduipi = (uint64_t)uintr_fast_senduipi;
+	}
+}
+
+struct start_info {
+	uint32_t magic, version, flags, modules;
+	uint64_t module_list, command_line, rsdp;
+};
+
+void kernel_main(uint64_t index, const struct start_info *start)
+{
+	struct cpu *c = &cpus[index];
+
+	c->index = index;
+	traps_init(c);
+	if (index) {
+		uintr_init(c);
+		c->online = 1;
+		cpu_idle(c);
+	}
+	discover();
+	if (way == GVMM_WAY_DIRECT)
+		give_to_user();
+	uintr_init(c);
+	devices_init();
+	smp_start();
+	describe(c, (const char *)(KBASE + start->command_line));
+	run_program();
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The main job: read the disk in 4 KiB requests, each completion in this program's own
+// handler, while the main line hashes what has come.
+//
+// Options: depth=1,32 (queue depths, one pass each), requests=N (of each pass; the disk
+// is read round and round), hash=0, poll=1 (no interrupts: look at the used ring).
+#include "user.h"
+
+#define CHUNK 4096
+#define DEPTH_MAX 64
+#define STAMPS (1 << 18)
+
+enum slot_state { FREE, SUBMITTED, READY };
+
+static uint8_t buffers[DEPTH_MAX][CHUNK] __attribute__((aligned(4096)));
+static volatile uint8_t state[DEPTH_MAX];
+static uint64_t stamps[STAMPS];
+static struct gvmm_latency_log latency = { .entries = STAMPS };
+static struct disk disk;
+static const char *volatile failure;
+
+static uint64_t read_tsc(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+static void reap(void)
+{
+	uint16_t slot;
+	uint8_t status;
+
+	while (disk_reap(&disk, &slot, &status)) {
+		if (slot >= DEPTH_MAX || state[slot] != SUBMITTED)
+			failure = "a completion came twice";
+		else if (status)
+			failure = "the disk reports an error";
+		else
+			state[slot] = READY;
+		stamps[latency.handled++ & (STAMPS - 1)] = read_tsc();
+	}
+}
+
+void on_user_interrupt(uint64_t vector, uint64_t tsc)
+{
+	(void)vector, (void)tsc;
+	latency.interrupts++;
+	do
+		reap();
+	while (disk_arm(&disk));
+}
+
+void thread_main(uint64_t cpu)
+{
+	(void)cpu;
+}
+
+static uint32_t chunk_bytes(uint64_t chunk)
+{
+	uint64_t left = disk.sectors * SECTOR - chunk * CHUNK;
+
+	return left < CHUNK ? left : CHUNK;
+}
+
+static void pass(uint32_t depth, uint64_t requests, int poll, int hash)
+{
+	uint64_t chunks = (disk.sectors * SECTOR + CHUNK - 1) / CHUNK, submitted = 0;
+	uint64_t handled = latency.handled, interrupts = latency.interrupts, kicks = disk.kicks;
+	struct sha256 sum;
+	uint8_t digest[32];
+
+	sha256_init(&sum);
+	for (uint64_t done = 0; done < requests; done++) {
+		for (; submitted < requests && submitted < done + depth; submitted++) {
+			uint32_t slot = submitted % depth;
+
+			state[slot] = SUBMITTED;
+			disk_read(&disk, slot, submitted % chunks * (CHUNK / SECTOR), buffers[slot], chunk_bytes(submitted % chunks));
+		}
+		while (state[done % depth] != READY) {
+			if (poll)
+				reap();
+			if (failure)
+				die(failure);
+			__builtin_ia32_pause();
+		}
+		if (hash)
+			sha256_update(&sum, buffers[done % depth], chunk_bytes(done % chunks));
+		state[done % depth] = FREE;
+	}
+	print("depth %u: %u requests, %u handled, %u interrupts, %u doorbells\n", (uint64_t)depth, submitted,
+	      latency.handled - handled, latency.interrupts - interrupts, disk.kicks - kicks);
+	if (latency.handled - handled != submitted)
+		die("as many must be handled as were submitted");
+	if (!hash)
+		return;
+	sha256_final(&sum, digest);
+	print("sha256 ");
+	for (int i = 0; i < 32; i++)
+		print("%s%x", digest[i] < 16 ? "0" : "", (uint64_t)digest[i]);
+	print("\n");
+}
+
+int main(void)
+{
+	char depths[32];
+	int poll = option("poll", 0) != 0;
+
+	option_text("depth", depths, sizeof depths, "1,32");
+	const char *refused = disk_open(&disk, 0, DEPTH_MAX);
+	if (refused)
+		die(refused);
+	latency.requester = disk.device.requester;
+	latency.stamps = (uint64_t)stamps;
+	system_call(SYS_LATENCY, (uint64_t)&latency, 0, 0);
+	if (!poll) {
+		int64_t through_kernel = system_call(SYS_BIND, 0, 0, 5);
+		if (through_kernel < 0)
+			die("the disk's interrupt cannot be bound");
+		interrupts_register(through_kernel);
+		disk_arm(&disk);
+		interrupts_enable();
+	}
+	uint64_t chunks = (disk.sectors * SECTOR + CHUNK - 1) / CHUNK;
+	for (const char *s = depths; *s; s += *s == ',') {
+		uint64_t depth = 0;
+
+		for (; *s >= '0' && *s <= '9'; s++)
+			depth = depth * 10 + (*s - '0');
+		if (depth < 1 || depth > DEPTH_MAX || (*s && *s != ','))
+			die("depth= wants numbers from 1 to 64, with commas");
+		pass(depth, option("requests", chunks), poll, option("hash", 1) != 0);
+	}
+	return 0;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a guest and gvmm agree on, for C and assembly alike: the discovery leaf,
+ * the paravirtual MSRs and the per-CPU block in which the microcode of the
+ * direct and resident ways keeps the architectural state.
+ * The VMM's half is vmm/abi.go; vmm's tests compare the two.
+ */
+#ifndef GVMM_ABI_H
+#define GVMM_ABI_H
+
+/* CPUID leaves. At CPL 3 some hosts answer CPUID themselves: ask at CPL 0. */
+#define GVMM_LEAF_SIGNATURE 0x40000100 /* EAX last leaf, EBX:ECX:EDX "gvmm uintr 1" */
+#define GVMM_LEAF_UINTR     0x40000101 /* EAX way | flags, EBX doorbells, ECX CPUs, EDX IOMMU registers */
+#define GVMM_SIGNATURE_EBX  0x6d6d7667
+#define GVMM_SIGNATURE_ECX  0x6e697520
+#define GVMM_SIGNATURE_EDX  0x31207274
+
+#define GVMM_WAY_MASK       0xff
+#define GVMM_WAY_NONE       0 /* no user interrupts */
+#define GVMM_WAY_NATIVE     1 /* the instructions and MSRs simply exist */
+#define GVMM_WAY_DIRECT     2 /* microcode at CPL 3 behind DPL-3 gates */
+#define GVMM_WAY_RESIDENT   3 /* microcode at CPL 0 */
+#define GVMM_FLAG_POSTED    0x100 /* the IOMMU takes user-posted entries */
+
+/* Paravirtual MSRs. */
+#define GVMM_MSR_BLOCK      0x47564d00 /* linear=physical address of this CPU's block | 1 */
+#define GVMM_MSR_LATENCY    0x47564d01 /* physical address of a struct gvmm_latency_log */
+
+/* Ports. */
+#define GVMM_PORT_COM1      0x3f8
+#define GVMM_PORT_EXIT      0xf4 /* a write ends the machine with that status */
+
+/* The block: one page for each CPU. 00-3f mirror the MSRs, the rest is the microcode's. */
+#define UC_UIRR         0x000
+#define UC_UIF          0x008
+#define UC_HANDLER      0x010
+#define UC_STACKADJUST  0x018
+#define UC_MISC         0x020 /* 31:0 UITTSZ, 39:32 UINV */
+#define UC_PD           0x028
+#define UC_TT           0x030
+#define UC_CONTROL      0x038 /* bit 0 models CR4.UINTR */
+#define UC_ADJUST_AND   0x040 /* new RSP = ((RSP & and) - sub) & ~15, kept by the VMM with STACKADJUST */
+#define UC_ADJUST_SUB   0x048
+#define UC_SAVED_RIP    0x050 /* the context under the EOI/IRETQ window */
+#define UC_SAVED_RFLAGS 0x058
+#define UC_SAVED_RSP    0x060
+#define UC_DOORBELLS    0x068 /* linear address of the doorbell window */
+#define UC_CPUS         0x070 /* doorbells in it */
+#define UC_SELF         0x078 /* linear address of this block */
+#define UC_FAULT_VECTOR 0x080 /* what the emulated instruction raises */
+#define UC_FAULT_ERROR  0x088
+#define UC_FAULT_ADDR   0x090
+#define UC_ACCESS_USER  0x098 /* the access under way has user (1) or supervisor (0) privilege */
+#define UC_NOTIFIED     0x0a0 /* direct only: notifications processed, ... */
+#define UC_DELIVERED    0x0a8 /* ... user interrupts delivered */
+#define UC_USER_LIMIT   0x0b0 /* highest address of the user's half */
+#define UC_NOTIFY_TOP   0x800 /* stack of the notification gate */
+#define UC_UD_TOP       0x1000 /* stack of the invalid-opcode gate */
+
+#define GVMM_PAGE 4096
+#define GVMM_APIC_EOI 0xfffffffffee000b0 /* where the kernel maps the xAPIC's EOI register */
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+/* What the guest measures for the VMM: a ring of 2^n stamps, one a completion. */
+struct gvmm_latency_log {
+	uint32_t requester; /* requester id of the device */
+	uint32_t queue;
+	uint64_t entries;   /* power of two */
+	uint64_t stamps;    /* physical address of uint64_t[entries]: TSC at the handler's entry */
+	uint64_t handled;   /* completions handled */
+	uint64_t interrupts; /* handler entries */
+};
+
+struct gvmm_cpu_block {
+	uint64_t uirr, uif, handler, stackadjust, misc, pd, tt, control;
+	uint64_t adjust_and, adjust_sub;
+	uint64_t saved_rip, saved_rflags, saved_rsp;
+	uint64_t doorbells, cpus, self;
+	uint64_t fault_vector, fault_error, fault_addr, access_user;
+	uint64_t notified, delivered, user_limit;
+	uint8_t rest[GVMM_PAGE - 23 * 8];
+};
+_Static_assert(sizeof(struct gvmm_cpu_block) == GVMM_PAGE, "one page");
+_Static_assert(__builtin_offsetof(struct gvmm_cpu_block, delivered) == UC_DELIVERED, "offsets");
+_Static_assert(__builtin_offsetof(struct gvmm_cpu_block, user_limit) == UC_USER_LIMIT, "offsets");
+_Static_assert(__builtin_offsetof(struct gvmm_cpu_block, saved_rip) == UC_SAVED_RIP, "offsets");
+#endif
+#endif

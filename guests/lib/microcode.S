@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The microcode: what a CPU with user interrupts does when the notification
+ * vector arrives and when one of the five instructions is met (uintr.md §1.6-1.9).
+ *
+ * One source, two ways. direct: trap gates to a DPL-3 code segment, all of it runs
+ * at CPL 3 with interrupts on. resident: interrupt gates, CPL 0, interrupts off.
+ * Each gate has a stack of its own (IST) at a fixed place in the CPU's block, so
+ * the block is found from RSP: no register, no segment base, no SWAPGS.
+ *
+ * Where CPL 0 is interpreted an instruction costs about 0.6 us: the resident
+ * notification path is counted, not styled: 36 instructions with delivery.
+ */
+#include "abi.h"
+
+/* A block field seen from RSP, `pushed` bytes below the gate's hardware frame. */
+#define N(field, pushed) ((field) - UC_NOTIFY_TOP + 40 + (pushed))(%rsp)
+#define U(field, pushed) ((field) - UC_UD_TOP + 40 + (pushed))(%rsp)
+
+/* The hardware frame, likewise. */
+#define F_RIP(pushed)    (0 + (pushed))(%rsp)
+#define F_CS(pushed)     (8 + (pushed))(%rsp)
+#define F_RFLAGS(pushed) (16 + (pushed))(%rsp)
+#define F_RSP(pushed)    (24 + (pushed))(%rsp)
+
+#define TF_RF 0x10100
+#define UIRET_FLAGS 0x254dd5 /* what UIRET takes from the popped RFLAGS */
+
+	.section .microcode, "ax", @progbits
+
+/*
+ * Notification processing: clear ON, then drain PIR into UIRR (this order: a post
+ * in between notifies again). ZF afterwards tells whether nothing is pending.
+ */
+	.macro PROCESS
+	mov	N(UC_PD, 16), %rax
+	lock andb $0xfe, (%rax)
+	xor	%ecx, %ecx
+	xchg	%rcx, 8(%rax)
+	or	%rcx, N(UC_UIRR, 16)
+	.endm
+
+/*
+ * Delivery. The frame is stored before any state changes, so that a fault on the
+ * user's stack leaves RSP, UIRR and UIF as they were. \name delimits those stores:
+ * a fault between \name\()_begin and \name\()_end is the user's own access.
+ */
+	.macro DELIVER name, bad
+	mov	F_RSP(16), %rcx
+	and	N(UC_ADJUST_AND, 16), %rcx
+	sub	N(UC_ADJUST_SUB, 16), %rcx
+	and	$-16, %rcx
+	sub	$32, %rcx
+	.ifnb \bad
+	js	\bad
+	.endif
+	mov	F_RSP(16), %rax
+	.globl	\name\()_begin, \name\()_end
+\name\()_begin:
+	mov	%rax, 24(%rcx)
+	mov	F_RFLAGS(16), %rax
+	mov	%rax, 16(%rcx)
+	mov	F_RIP(16), %rax
+	mov	%rax, 8(%rcx)
+	bsr	N(UC_UIRR, 16), %rax
+	mov	%rax, (%rcx)
+\name\()_end:
+	btr	%rax, N(UC_UIRR, 16)
+	movb	$0, N(UC_UIF, 16)
+	mov	%rcx, F_RSP(16)
+	mov	N(UC_HANDLER, 16), %rax
+	mov	%rax, F_RIP(16)
+	andl	$~TF_RF, F_RFLAGS(16)
+	.endm
+
+	.globl	uintr_notify_begin
+uintr_notify_begin:
+
+/* ---- resident ---- */
+
+	.globl	uintr_notify_resident
+uintr_notify_resident:
+	push	%rax
+	push	%rcx
+	PROCESS
+	jz	1f
+	cmpb	$0, N(UC_UIF, 16)
+	je	1f
+	testb	$3, F_CS(16)
+	jz	1f
+	DELIVER uintr_push_resident, 2f
+1:	pop	%rcx
+	pop	%rax
+	movl	$0, GVMM_APIC_EOI
+	iretq
+2:	/* A stack pointer in the kernel's half: the user's own access would fault there. */
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%r8
+	push	%r9
+	push	%r10
+	push	%r11
+	sub	$8, %rsp
+	lea	24(%rcx), %rsi
+	lea	N(0, 80), %rdi
+	cld
+	call	uintr_user_fault
+	add	$8, %rsp
+	pop	%r11
+	pop	%r10
+	pop	%r9
+	pop	%r8
+	pop	%rdi
+	pop	%rsi
+	pop	%rdx
+	pop	%rcx
+	pop	%rax
+	movl	$0, GVMM_APIC_EOI
+	pushq	N(UC_FAULT_ERROR, 0)
+	pushq	N(UC_FAULT_VECTOR, 8)
+	jmp	uintr_raise
+
+/* ---- direct ---- */
+
+	.globl	uintr_notify_direct
+uintr_notify_direct:
+	cmpq	$uintr_notify_iret, F_RIP(0)
+	je	uintr_nested
+1:	push	%rax
+	push	%rcx
+	PROCESS
+	incq	N(UC_NOTIFIED, 16)
+	mov	F_RIP(16), %rax
+	sub	$uintr_ud_begin, %rax
+	cmp	$uintr_ud_end - uintr_ud_begin, %rax
+	jb	uintr_inside
+	cmpq	$0, N(UC_UIRR, 16)
+	je	2f
+	cmpb	$0, N(UC_UIF, 16)
+	je	2f
+	DELIVER uintr_push_direct
+	incq	N(UC_DELIVERED, 16)
+2:	/*
+	 * EOI opens the window for the next notification, whose frame would lie over
+	 * ours. Save ours first; the nested entry takes it from there.
+	 */
+	mov	F_RIP(16), %rax
+	mov	%rax, N(UC_SAVED_RIP, 16)
+	mov	F_RFLAGS(16), %rax
+	mov	%rax, N(UC_SAVED_RFLAGS, 16)
+	mov	F_RSP(16), %rax
+	mov	%rax, N(UC_SAVED_RSP, 16)
+	pop	%rcx
+	pop	%rax
+	movl	$0, GVMM_APIC_EOI
+uintr_notify_iret:
+	iretq
+
+uintr_nested:
+	push	%rax
+	mov	N(UC_SAVED_RIP, 8), %rax
+	mov	%rax, F_RIP(8)
+	mov	N(UC_SAVED_RFLAGS, 8), %rax
+	mov	%rax, F_RFLAGS(8)
+	mov	N(UC_SAVED_RSP, 8), %rax
+	mov	%rax, F_RSP(8)
+	pop	%rax
+	jmp	1b
+
+uintr_inside:
+	/*
+	 * The #UD microcode was interrupted: it looks at UIRR itself before it leaves.
+	 * Past its look, up to its IRETQ, make it look again.
+	 */
+	mov	F_RIP(16), %rax
+	sub	$uintr_ud_check, %rax
+	cmp	$uintr_ud_iret - uintr_ud_check, %rax
+	ja	2b
+	movq	$uintr_ud_check, F_RIP(16)
+	jmp	2b
+
+	.globl	uintr_notify_end
+uintr_notify_end:
+
+/*
+ * Direct way: UIRET without the trap, for handlers that jump here. GS holds the block.
+ * RSP points to RIP, RFLAGS, RSP, as for UIRET.
+ */
+	.globl	uintr_fast_uiret
+uintr_fast_uiret:
+	movb	$1, %gs:UC_UIF
+	cmpq	$0, %gs:UC_UIRR
+	jne	1f
+	pushq	$0x2b
+	pushq	24(%rsp)
+	pushq	24(%rsp)
+	pushq	$0x33
+	pushq	32(%rsp)
+	iretq
+1:	.byte	0xf3, 0x0f, 0x01, 0xec /* uiret: the trapped one delivers what waits */
+
+/* ---- invalid opcode ---- */
+
+	.macro SAVE
+	push	%rax
+	push	%rbx
+	push	%rcx
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%rbp
+	push	%r8
+	push	%r9
+	push	%r10
+	push	%r11
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	.endm
+
+	.macro RESTORE
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%r11
+	pop	%r10
+	pop	%r9
+	pop	%r8
+	pop	%rbp
+	pop	%rdi
+	pop	%rsi
+	pop	%rdx
+	pop	%rcx
+	pop	%rbx
+	pop	%rax
+	.endm
+
+	.macro EMULATE function
+	mov	%rsp, %rdi
+	lea	U(0, 120), %rsi
+	cld
+	call	\function
+	.endm
+
+	.globl	uintr_ud_begin
+uintr_ud_begin:
+
+	.globl	uintr_ud_direct
+uintr_ud_direct:
+	SAVE
+	EMULATE uintr_emulate
+	test	%eax, %eax
+	RESTORE
+	jnz	uintr_reflect
+uintr_ud_check:
+	cmpb	$0, U(UC_UIF, 0)
+	je	uintr_ud_iret
+	cmpq	$0, U(UC_UIRR, 0)
+	jne	1f
+uintr_ud_iret:
+	iretq
+1:	SAVE
+	EMULATE uintr_deliver
+	RESTORE
+	jmp	uintr_ud_check
+uintr_reflect:
+	int3
+	.globl	uintr_reflected
+uintr_reflected: /* the kernel finds this RIP, and the context above RSP */
+	ud2
+
+	/*
+	 * UIRET is met once an interrupt, so it is done here, in 27 instructions instead of
+	 * some 130. A fault between fast_begin and fast_end changes nothing: the kernel
+	 * resumes at uintr_ud_slow with RAX, RCX and RDX as saved.
+	 */
+	.globl	uintr_ud_resident, uintr_ud_fast_begin, uintr_ud_fast_end, uintr_ud_slow
+uintr_ud_resident:
+	push	%rax
+	push	%rcx
+	push	%rdx
+	mov	F_RIP(24), %rax
+uintr_ud_fast_begin:
+	cmpl	$0xec010ff3, (%rax)
+	jne	4f
+	cmpb	$0, U(UC_CONTROL, 24)
+	je	4f
+	mov	F_RSP(24), %rcx
+	cmp	U(UC_USER_LIMIT, 24), %rcx
+	ja	4f
+	mov	(%rcx), %rax
+	mov	16(%rcx), %rdx
+	mov	8(%rcx), %ecx
+uintr_ud_fast_end:
+	cmp	U(UC_USER_LIMIT, 24), %rax
+	ja	4f
+	and	$UIRET_FLAGS, %ecx
+	andl	$~UIRET_FLAGS, F_RFLAGS(24)
+	or	%ecx, F_RFLAGS(24)
+	mov	%rax, F_RIP(24)
+	mov	%rdx, F_RSP(24)
+	movb	$1, U(UC_UIF, 24)
+	pop	%rdx
+	pop	%rcx
+	pop	%rax
+	cmpq	$0, U(UC_UIRR, 0)
+	jne	3f
+	iretq
+4:	pop	%rdx
+	pop	%rcx
+	pop	%rax
+uintr_ud_slow:
+	SAVE
+	EMULATE uintr_emulate
+	test	%eax, %eax
+	RESTORE
+	jnz	2f
+	cmpb	$0, U(UC_UIF, 0)
+	je	1f
+	cmpq	$0, U(UC_UIRR, 0)
+	jne	3f
+1:	iretq
+3:	SAVE
+	EMULATE uintr_deliver
+	test	%eax, %eax
+	RESTORE
+	jz	1b
+2:	pushq	U(UC_FAULT_ERROR, 0)
+	pushq	U(UC_FAULT_VECTOR, 8)
+	jmp	uintr_raise
+
+/* The C half of the microcode follows, in .microcode.ud, up to uintr_ud_end (link.ld). */

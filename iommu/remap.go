@@ -1,0 +1,117 @@
+package iommu
+
+import (
+	"gvmm/iommu/spec"
+	"gvmm/vmm/pci"
+)
+
+// requester is the sender of one requester id. Everything that its messages change is its own.
+type requester struct {
+	unit *Unit
+	rid  pci.RequesterID
+	counters
+	storm *storm // nil: notifications are not bounded
+}
+
+func newRequester(u *Unit, rid pci.RequesterID) *requester {
+	r := &requester{unit: u, rid: rid}
+	if u.cfg.Storm.Interval > 0 {
+		r.storm = newStorm(r, u.cfg.Storm)
+	}
+	return r
+}
+
+var _ pci.MSISender = (*requester)(nil)
+
+// SendMSI implements [pci.MSISender]: ErrRefused for a message that the guest's tables refuse, else what the local APICs answer.
+func (r *requester) SendMSI(m pci.Message) error {
+	q := spec.Request{Address: m.Address, Data: m.Data}
+	if !q.Interrupt() {
+		r.stray.Add(1)
+		return ErrRefused
+	}
+	t := r.unit.live.Load()
+	if !t.enabled || !q.Remappable() && t.compat && !t.irta.EIME() {
+		r.passed.Add(1)
+		return r.deliver(m)
+	}
+	if !q.Remappable() {
+		return r.refuse(0, spec.CompatBlocked, false)
+	}
+	index, ok := q.Index()
+	if !ok {
+		return r.refuse(uint16(index), spec.RequestReserved, false)
+	}
+	if index >= t.irta.Entries() {
+		return r.refuse(uint16(index), spec.IndexOutOfRange, false)
+	}
+	e, reason := r.entry(t, index)
+	if reason != 0 {
+		return r.refuse(uint16(index), reason, e.FPD())
+	}
+	switch {
+	case e.UserPosted():
+		return r.postUser(t, uint16(index), e)
+	case e.Posted():
+		return r.post(t, uint16(index), e)
+	default:
+		r.remapped.Add(1)
+		return r.send(remapped(e, t.irta.EIME()))
+	}
+}
+
+// entry reads and judges the table entry at index, which is inside the table. The reason is 0 for an entry that serves r.
+// An entry that could not be read is zero.
+func (r *requester) entry(t *tables, index uint32) (e spec.IRTE, reason spec.Reason) {
+	addr := t.irta.Base() + uint64(index)*spec.IRTEBytes
+	if addr < t.irta.Base() {
+		return e, spec.TableUnreadable
+	}
+	// One access: a guest switches formats by exchanging all 16 bytes, and halves of two entries would name an address that nobody chose.
+	lo, hi, err := r.unit.cfg.Memory.Load128(addr)
+	if err != nil {
+		return e, spec.TableUnreadable
+	}
+	e = spec.IRTE{Lo: lo, Hi: hi}
+	switch {
+	case !e.Present():
+		return e, spec.EntryNotPresent
+	case e.Posted() && !r.unit.cfg.Posted, e.UserPosted() && !t.userPosted, e.Malformed():
+		return e, spec.EntryReserved
+	case !e.Source().Admits(uint16(r.rid)):
+		return e, spec.SourceRefused
+	}
+	return e, 0
+}
+
+// remapped is what a remapped entry sends.
+func remapped(e spec.IRTE, x2apic bool) spec.Message {
+	return spec.Message{
+		Vector:      e.Vector(),
+		Delivery:    e.Delivery(),
+		Destination: spec.DestinationID(e.Destination(), x2apic),
+		Logical:     e.Logical(),
+		Redirection: e.Redirection(),
+		Level:       e.Level(),
+	}
+}
+
+// refuse counts and records a fault; quiet keeps the guest's fault records out of it.
+func (r *requester) refuse(index uint16, reason spec.Reason, quiet bool) error {
+	r.countFault(reason)
+	r.unit.fault(r.rid, index, reason, quiet)
+	return ErrRefused
+}
+
+func (r *requester) send(m spec.Message) error {
+	address, data := m.Encode()
+	return r.deliver(pci.Message{Address: address, Data: data})
+}
+
+func (r *requester) deliver(m pci.Message) error {
+	err := r.unit.cfg.Deliver.SendMSI(m)
+	if err != nil {
+		r.undelivered.Add(1)
+	}
+	return err
+}

@@ -1,0 +1,159 @@
+package virtio
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// How a queue's setup or its driver can be wrong. After any but the
+// first the queue serves no more.
+var (
+	ErrQueueConfig     = errors.New("virtio: queue configuration")
+	ErrAvailIndex      = errors.New("virtio: available index is more than a queue ahead")
+	ErrOverrun         = errors.New("virtio: more chains in flight than the queue has entries")
+	ErrDescriptorIndex = errors.New("virtio: descriptor index out of range")
+	ErrChainTooLong    = errors.New("virtio: descriptor chain too long")
+	ErrIndirect        = errors.New("virtio: malformed indirect descriptor")
+	ErrZeroLength      = errors.New("virtio: descriptor of no bytes")
+	ErrTooLarge        = errors.New("virtio: descriptor chain has too many bytes")
+	ErrOrder           = errors.New("virtio: readable descriptor after a writable one")
+	ErrAddress         = errors.New("virtio: address is not memory")
+)
+
+// DefaultMaxBytes is how much one chain may describe unless a queue is told
+// otherwise.
+const DefaultMaxBytes = 64 << 20
+
+// Counters count one queue's life. They may be read at any time.
+type Counters struct {
+	Chains      atomic.Uint64 // popped
+	Completions atomic.Uint64 // pushed
+	Interrupts  atomic.Uint64 // asked for by Notify
+	Suppressed  atomic.Uint64 // not asked for, as the driver wished
+	Malformed   atomic.Uint64 // errors that finished a queue
+}
+
+// QueueConfig says where a split queue stands and whom it tells.
+type QueueConfig struct {
+	Size               uint16 // a power of two
+	Desc, Avail, Used  uint64 // addresses in DMA, aligned to 16, 2 and 4
+	EventIdx, Indirect bool   // negotiated features
+	DMA                DMA
+	MaxBytes           uint64    // of one chain; 0 means DefaultMaxBytes, 2^32 is the most
+	Counters           *Counters // nil makes new ones
+	// Interrupt, if set, raises the queue's interrupt; Notify calls it.
+	Interrupt func()
+	// OnUsed, if set, is called right before used.idx is published, with the
+	// value that will publish this completion, minus 1. It must not call back.
+	OnUsed func(index uint16)
+	// Ready, if set, says whether the device may reach memory: while it does
+	// not, Pop finds nothing. Kick the queue when it changes to true.
+	Ready func() bool
+}
+
+// Queue is the device's side of a split virtqueue (§2.7). Pop, EnableKicks
+// and DisableKicks belong to one goroutine; Push and Notify may be called from
+// any.
+type Queue struct {
+	QueueConfig
+	mask uint16
+
+	// The popping side.
+	avail uint16   // avail.idx when last read
+	next  uint16   // the next entry of avail.ring to take
+	split [][]byte // scratch for indirect descriptors that are not aligned
+
+	inFlight atomic.Int32
+	failure  atomic.Pointer[error] // the first error, after which nothing is served
+
+	mu       sync.Mutex // the used ring
+	used     uint16     // used.idx as published
+	signaled uint16     // used.idx at the last Notify
+	flags    uint16     // used.flags
+}
+
+// Layout of the available and used rings (§2.7.6, §2.7.8).
+const (
+	descSize     = 16
+	availIdx     = 2
+	availRing    = 4
+	usedRing     = 4
+	usedElemSize = 8
+
+	availNoInterrupt = 1
+	usedNoNotify     = 1
+)
+
+// NewQueue makes a queue whose indices start at 0. It checks sizes, alignment
+// and wrap; memory is checked at each use, since a driver's mappings change.
+func NewQueue(c QueueConfig) (*Queue, error) {
+	if err := CheckLayout(c.Size, c.Desc, c.Avail, c.Used); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.DMA == nil:
+		return nil, fmt.Errorf("%w: no memory", ErrQueueConfig)
+	case c.MaxBytes > 1<<32:
+		return nil, fmt.Errorf("%w: chains of %d bytes", ErrQueueConfig, c.MaxBytes)
+	case c.MaxBytes == 0:
+		c.MaxBytes = DefaultMaxBytes
+	}
+	if c.Counters == nil {
+		c.Counters = new(Counters)
+	}
+	return &Queue{QueueConfig: c, mask: c.Size - 1}, nil
+}
+
+// CheckLayout tells whether a split queue can stand there: size a power of two
+// up to MaxQueueSize, parts aligned, none past the end of the address space.
+func CheckLayout(size uint16, desc, avail, used uint64) error {
+	n := uint64(size)
+	switch {
+	case size == 0 || size&(size-1) != 0 || size > MaxQueueSize:
+		return fmt.Errorf("%w: size %d", ErrQueueConfig, size)
+	case desc%16 != 0 || avail%2 != 0 || used%4 != 0:
+		return fmt.Errorf("%w: rings misaligned", ErrQueueConfig)
+	case desc+descSize*n < desc, avail+availRing+2*n+2 < avail, used+usedRing+usedElemSize*n+4 < used:
+		return fmt.Errorf("%w: rings wrap", ErrQueueConfig)
+	}
+	return nil
+}
+
+// fail finishes the queue, with the first error that it met.
+func (q *Queue) fail(err error) error {
+	if q.failure.CompareAndSwap(nil, &err) {
+		q.Counters.Malformed.Add(1)
+	}
+	return q.Err()
+}
+
+// Err is the error that finished the queue, nil while it serves.
+func (q *Queue) Err() error {
+	if p := q.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (q *Queue) view(addr uint64, n int, write bool) ([]byte, error) {
+	b, err := q.DMA.View(addr, n, write)
+	if err != nil {
+		return nil, fmt.Errorf("%w: ring at %#x: %w", ErrAddress, addr, err)
+	}
+	if len(b) < n {
+		return nil, fmt.Errorf("%w: ring at %#x", ErrAddress, addr)
+	}
+	return b, nil
+}
+
+// load16 reads a ring field through the aligned word that holds it: there is
+// no 16-bit atomic, and a word never leaves the field's page.
+func (q *Queue) load16(addr uint64) (uint16, error) {
+	b, err := q.view(addr&^3, 4, false)
+	if err != nil {
+		return 0, err
+	}
+	return uint16(loadWord(b) >> (8 * (addr & 2))), nil
+}

@@ -1,0 +1,7 @@
+// Package boot loads a kernel image into guest memory and says where it starts.
+//
+// It knows ELF executables with a PVH note (XEN_ELFNOTE_PHYS32_ENTRY), the way by
+// which a kernel is entered in 32-bit protected mode with a pointer to its start
+// information. Whatever is wrong with an image is one sentence that names the
+// image and the mend.
+package boot

@@ -1,0 +1,88 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"gvmm/vcpu/hw"
+	"gvmm/vmm/boot"
+)
+
+// ErrConfig wraps what a machine cannot be built from.
+var ErrConfig = errors.New("vmm: configuration")
+
+// Config is what a machine is built from. Image is required.
+type Config struct {
+	Image   string // path of a kernel image
+	Command string // its command line
+	Memory  uint64 // bytes of RAM [64 MiB]
+	CPUs    int    // [1]
+	Disks   []Disk
+	Queues  int // request queues of each disk [1]
+
+	// UINTR offers user interrupts by Way; WayNone has Probe choose.
+	UINTR bool
+	Way   hw.Way
+	// Posted lets the remapping unit post to UPIDs; without it a completion is
+	// remapped to the guest kernel, as in a machine without posted interrupts.
+	Posted bool
+	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.
+	DoorbellExits bool
+
+	Serial io.Writer // of COM1; nil discards
+	KVM    string    // path of the device ["/dev/kvm"]
+}
+
+// Disk is a host file as a virtio-blk device.
+type Disk struct {
+	Path     string
+	ReadOnly bool
+}
+
+// Guest-physical layout. RAM is below ramLimit.
+const (
+	MiB = 1 << 20
+
+	ramLimit     = 0xC000_0000
+	barBase      = 0xE000_0000
+	doorbellBase = 0xFEB0_0000 // one page a processor
+	iommuBase    = 0xFED9_0000
+	iommuBytes   = 4096
+)
+
+// Limits of a Config.
+const (
+	MaxCPUs  = 64
+	maxDisks = 16
+)
+
+func (c *Config) queues() int { return max(1, c.Queues) }
+
+// check fills defaults in and judges the rest.
+func (c *Config) check() error {
+	if c.Memory == 0 {
+		c.Memory = 64 * MiB
+	}
+	if c.CPUs == 0 {
+		c.CPUs = 1
+	}
+	if c.Serial == nil {
+		c.Serial = io.Discard
+	}
+	switch {
+	case c.Image == "":
+		return fmt.Errorf("%w: no image", ErrConfig)
+	case c.CPUs < 1 || c.CPUs > MaxCPUs:
+		return fmt.Errorf("%w: %d CPUs; 1 to %d can be had", ErrConfig, c.CPUs, MaxCPUs)
+	case c.Memory%MiB != 0 || c.Memory < MiB || c.Memory > ramLimit:
+		return fmt.Errorf("%w: memory of %d bytes; give whole MiB from 1 to %d", ErrConfig, c.Memory, ramLimit/MiB)
+	case len(c.Disks) > maxDisks:
+		return fmt.Errorf("%w: %d disks; %d can be had", ErrConfig, len(c.Disks), maxDisks)
+	case len(c.Command) > boot.MaxCommandLine:
+		return fmt.Errorf("%w: command line of %d bytes; %d is the longest", ErrConfig, len(c.Command), boot.MaxCommandLine)
+	case c.queues() > 16:
+		return fmt.Errorf("%w: %d queues a disk; 16 can be had", ErrConfig, c.Queues)
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package vmm
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"gvmm/iommu"
+	"gvmm/vcpu"
+	"gvmm/vcpu/hw"
+)
+
+// Report is what a run counted. Exits, completions and the rest are of the time
+// from the guest's registration of a latency log to the end of the run, or of the
+// whole run if it registers none.
+type Report struct {
+	Engine string `json:"engine"`
+	Way    string `json:"way"`
+	Image  string `json:"image"`
+
+	Completions    uint64 `json:"completions"`
+	UserInterrupts uint64 `json:"user_interrupts"` // handlers entered, as the guest counts them
+
+	// Exits by cause: "user.*" to the VMM, "kvm.*" the kernel's own counters of what left guest execution.
+	Exits              map[string]uint64 `json:"exits"`
+	ExitsPerCompletion float64           `json:"exits_per_completion"`
+	Latency            Latency           `json:"latency_ns"`
+
+	Control *Report `json:"control,omitempty"`
+	Saved   float64 `json:"saved_exits_per_completion"`
+
+	Status        int               `json:"status"` // the guest's
+	Posted        bool              `json:"posted"`
+	Devices       map[string]uint64 `json:"device_exits"` // user-space exits by device
+	Coalesced     uint64            `json:"coalesced"`    // posts that needed no notification
+	Notifications uint64            `json:"notifications"`
+	Faults        []Fault           `json:"faults,omitempty"`
+	GuestErrors   []string          `json:"guest_errors,omitempty"`
+	Probe         *hw.Probe         `json:"probe,omitempty"`
+	Seconds       float64           `json:"seconds"`
+}
+
+// Latency is the time from the moment at which the device publishes a completion
+// to the program's handler, in nanoseconds.
+type Latency struct {
+	P50     int64  `json:"p50"`
+	P99     int64  `json:"p99"`
+	P999    int64  `json:"p999"`
+	Samples int64  `json:"samples"`
+	Why     string `json:"why,omitempty"` // if there are none
+}
+
+// Fault is an interrupt request that the remapping unit refused.
+type Fault struct {
+	Requester string `json:"requester"`
+	Index     uint16 `json:"index"`
+	Reason    string `json:"reason"`
+}
+
+// exitCounters are KVM's counters that stand for guest execution being left, or
+// done by the kernel in the guest's place.
+var exitCounters = []string{
+	"exits", "irq_exits", "irq_injections", "mmio_exits", "signal_exits", "halt_exits", "insn_emulation", "pf_emulate",
+	"request_irq_exits", "irq_window_exits", "nmi_injections",
+}
+
+// counts is everything countable at one moment.
+type counts struct {
+	user        vcpu.Exits
+	kvm         map[string]uint64
+	completions uint64
+	devices     map[string]uint64
+	iommu       iommu.RequesterStats
+	tsc         uint64
+}
+
+func (m *Machine) count() *counts {
+	c := &counts{kvm: make(map[string]uint64), devices: make(map[string]uint64), tsc: vcpu.ReadTSC()}
+	for _, cpu := range m.cpus {
+		cpu.Exits(&c.user)
+		stats, _ := cpu.Statistics()
+		for _, name := range exitCounters {
+			c.kvm[name] += stats[name]
+		}
+	}
+	for _, d := range m.devices {
+		for q := range d.transport.Queues() {
+			c.completions += d.transport.Counters(q).Completions.Load()
+		}
+		if base, _, decoded := d.transport.Function().BAR(0); decoded {
+			c.devices[d.name] = m.space.accesses(base)
+		}
+	}
+	c.devices["iommu"] = m.space.accesses(iommuBase)
+	c.devices["doorbell"] = m.space.accesses(doorbellBase)
+	c.devices["com1"] = m.ports.com1.Load()
+	c.devices["pci_config"] = m.ports.pci.Load()
+	c.devices["exit_port"] = m.ports.exit.Load()
+	c.devices["absent_port"] = m.ports.absent.Load()
+	for _, s := range m.iommu.Stats() {
+		c.iommu.UserPosted += s.UserPosted
+		c.iommu.Notified += s.Notified
+		c.iommu.Coalesced += s.Coalesced + s.Suppressed
+		c.iommu.Remapped += s.Remapped
+	}
+	return c
+}
+
+// Report gives what Run counted. Call it after Run, before Close.
+func (m *Machine) Report() *Report {
+	for _, d := range m.devices {
+		d.transport.Close() // no completion after the count
+	}
+	end := m.count()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	begin := m.begin
+	if begin == nil {
+		begin = &counts{}
+	}
+	r := &Report{
+		Engine: "kvm", Way: m.way.String(), Image: m.config.Image, Status: m.status, Posted: m.config.Posted,
+		Completions:   end.completions - begin.completions,
+		Exits:         m.exits(begin, end),
+		Devices:       difference(end.devices, begin.devices),
+		Coalesced:     end.iommu.Coalesced - begin.iommu.Coalesced,
+		Notifications: end.iommu.Notified - begin.iommu.Notified,
+		GuestErrors:   m.guestErrors.list(),
+		Probe:         m.probe,
+	}
+	for _, l := range m.logs {
+		_, n := l.counts(m.memory)
+		r.UserInterrupts += n
+	}
+	if r.Completions > 0 {
+		r.ExitsPerCompletion = float64(r.total()) / float64(r.Completions)
+	}
+	for _, f := range m.iommu.Faults() {
+		r.Faults = append(r.Faults, Fault{f.Requester.String(), f.Index, f.Reason.String()})
+	}
+	r.Latency = m.latency()
+	if khz := m.cpus[0].TSC().KHz; khz > 0 && begin.tsc > 0 {
+		r.Seconds = float64(end.tsc-begin.tsc) / float64(khz) / 1e3
+	}
+	return r
+}
+
+func (m *Machine) exits(begin, end *counts) map[string]uint64 {
+	exits := make(map[string]uint64)
+	before := begin.user.Map()
+	for name, n := range end.user.Map() {
+		if n > before[name] {
+			exits["user."+name] = n - before[name]
+		}
+	}
+	for name, n := range difference(end.kvm, begin.kvm) {
+		exits["kvm."+name] = n
+	}
+	return exits
+}
+
+// total is the exits that a completion is charged with: what left for the kernel,
+// which includes what went on to user space, and each instruction of the guest's
+// that the kernel interpreted in its place.
+func (r *Report) total() uint64 { return r.Exits["kvm.exits"] + r.Exits["kvm.insn_emulation"] }
+
+// difference is a-b, without zeros.
+func difference(a, b map[string]uint64) map[string]uint64 {
+	d := maps.Clone(a)
+	maps.DeleteFunc(d, func(k string, v uint64) bool { d[k] = v - b[k]; return v == b[k] })
+	return d
+}
+
+// latency joins what guest and devices stamped.
+func (m *Machine) latency() Latency {
+	tsc := m.cpus[0].TSC()
+	if !tsc.Known {
+		return Latency{Why: "this host does not tell how the guest's TSC relates to its own"}
+	}
+	all := hdrhistogram.New(1, int64(10e9), 3)
+	var impossible uint64
+	for _, l := range m.logs {
+		d := m.deviceLocked(l.requester)
+		host := d.stamps[l.queue].Load()
+		h, early, err := l.join(m.memory, host, tsc.Offset, tsc.KHz)
+		if err != nil {
+			return Latency{Why: err.Error()}
+		}
+		impossible += early
+		all.Merge(h)
+	}
+	if all.TotalCount() == 0 {
+		return Latency{Why: "the guest stamped no completion"}
+	}
+	l := Latency{
+		P50: all.ValueAtQuantile(50), P99: all.ValueAtQuantile(99), P999: all.ValueAtQuantile(99.9),
+		Samples: all.TotalCount(),
+	}
+	if impossible > 0 {
+		l.Why = fmt.Sprintf("%d stamps of the guest's lie before the device's and were left out", impossible)
+	}
+	return l
+}
+
+// SetControl puts the report of the control run beside r.
+func (r *Report) SetControl(control *Report) {
+	r.Control = control
+	r.Saved = control.ExitsPerCompletion - r.ExitsPerCompletion
+}
