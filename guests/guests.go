@@ -1,0 +1,51 @@
+// Package guests builds the guest images of this folder for tests and
+// benchmarks: bare is a freestanding kernel with one user program, lib the
+// microcode and headers that guests include.
+//
+// Building needs make and gcc; ErrToolchain says when they are missing.
+package guests
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+)
+
+// ErrToolchain is a host without make or gcc.
+var ErrToolchain = errors.New("guests: building an image needs make and gcc")
+
+// Images of guests/bare.
+const (
+	Main   = "guest"  // reads its disk, the main job
+	IPI    = "ipi"    // SENDUIPI between processors
+	Cases  = "cases"  // runs the table of uintr/uintrtest
+	Misuse = "misuse" // does everything wrong
+)
+
+// one build at a time: images share make's output folder.
+var building sync.Mutex
+
+// Build makes an image of guests/bare in the folder out, unless it is there and
+// no source is newer, and returns its path.
+func Build(out, image string) (string, error) {
+	for _, tool := range []string{"make", "gcc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return "", fmt.Errorf("%w: %w", ErrToolchain, err)
+		}
+	}
+	_, self, _, _ := runtime.Caller(0)
+	path := filepath.Join(out, image+".img")
+	building.Lock()
+	defer building.Unlock()
+	cmd := exec.Command("make", "-s", "-C", filepath.Join(filepath.Dir(self), "bare"), "OUT="+out, path)
+	// A make above this one must not lend its flags or its job server.
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("guests: building %s: %w\n%s", image, err, text)
+	}
+	return path, nil
+}
