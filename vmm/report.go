@@ -3,6 +3,7 @@ package vmm
 import (
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
@@ -27,18 +28,24 @@ type Report struct {
 	ExitsPerCompletion float64           `json:"exits_per_completion"`
 	Latency            Latency           `json:"latency_ns"`
 
-	Control *Report `json:"control,omitempty"`
+	Control *Report `json:"control"`
 	Saved   float64 `json:"saved_exits_per_completion"`
 
 	Status        int               `json:"status"` // the guest's
+	WroteDisk     bool              `json:"wrote_disk"`
 	Posted        bool              `json:"posted"`
 	Devices       map[string]uint64 `json:"device_exits"` // user-space exits by device
 	Coalesced     uint64            `json:"coalesced"`    // posts that needed no notification
 	Notifications uint64            `json:"notifications"`
-	Faults        []Fault           `json:"faults,omitempty"`
+	Faults        []Fault           `json:"faults,omitempty"` // the last that the remapping unit refused
 	GuestErrors   []string          `json:"guest_errors,omitempty"`
 	Probe         *hw.Probe         `json:"probe,omitempty"`
-	Seconds       float64           `json:"seconds"`
+
+	// KickRatio is the median latency as a ratio to the probe's kick that rewrites registers, of the same run.
+	KickRatio float64 `json:"p50_ratio_to_kick,omitempty"`
+
+	way     hw.Way
+	Seconds float64 `json:"seconds"`
 }
 
 // Latency is the time from the moment at which the device publishes a completion
@@ -120,7 +127,7 @@ func (m *Machine) Report() *Report {
 		begin = &counts{}
 	}
 	r := &Report{
-		Engine: "kvm", Way: m.way.String(), Image: m.config.Image, Status: m.status, Posted: m.config.Posted,
+		Engine: "kvm", Way: m.way.String(), Image: m.config.Image, Status: m.status, WroteDisk: m.wrote(), Posted: m.config.Posted,
 		Completions:   end.completions - begin.completions,
 		Exits:         m.exits(begin, end),
 		Devices:       difference(end.devices, begin.devices),
@@ -128,6 +135,7 @@ func (m *Machine) Report() *Report {
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
 		GuestErrors:   m.guestErrors.list(),
 		Probe:         m.probe,
+		way:           m.way,
 	}
 	for _, l := range m.logs {
 		_, n := l.counts(m.memory)
@@ -140,6 +148,9 @@ func (m *Machine) Report() *Report {
 		r.Faults = append(r.Faults, Fault{f.Requester.String(), f.Index, f.Reason.String()})
 	}
 	r.Latency = m.latency()
+	if m.probe != nil && m.probe.Kick.P50 > 0 {
+		r.KickRatio = float64(r.Latency.P50) / float64(m.probe.Kick.P50)
+	}
 	if khz := m.cpus[0].TSC().KHz; khz > 0 && begin.tsc > 0 {
 		r.Seconds = float64(end.tsc-begin.tsc) / float64(khz) / 1e3
 	}
@@ -164,6 +175,33 @@ func (m *Machine) exits(begin, end *counts) map[string]uint64 {
 // which includes what went on to user space, and each instruction of the guest's
 // that the kernel interpreted in its place.
 func (r *Report) total() uint64 { return r.Exits["kvm.exits"] + r.Exits["kvm.insn_emulation"] }
+
+// ExitSum adds the exits whose name begins with prefix.
+func (r *Report) ExitSum(prefix string) uint64 {
+	var n uint64
+	for name, count := range r.Exits {
+		if strings.HasPrefix(name, prefix) {
+			n += count
+		}
+	}
+	return n
+}
+
+// ChosenWay is how user interrupts went.
+func (r *Report) ChosenWay() hw.Way { return r.way }
+
+// wrote tells whether the guest wrote to a disk.
+func (m *Machine) wrote() bool {
+	for _, d := range m.devices {
+		for q := range d.transport.Queues() {
+			s := d.disk.Stats(q)
+			if s.Writes.Load()+s.Discards.Load()+s.Zeroes.Load() > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // difference is a-b, without zeros.
 func difference(a, b map[string]uint64) map[string]uint64 {

@@ -15,11 +15,13 @@ enum {
 	SYS_LATENCY,  /* struct gvmm_latency_log * */
 	SYS_RETURN,   /* from a handler that the kernel called */
 	SYS_FAULT,    /* entry, struct fault *: faults go there instead of ending the program */
+	SYS_POLL,     /* no notifications for this CPU: address of its UPID's PIR, 0 where it is out of reach */
 	SYS_PEEK,     /* test images only: kernel address, size, to */
 	SYS_POKE,     /* test images only: kernel address, size, from */
 	SYS_RDMSR,    /* test images only: MSR, uint64_t * */
 	SYS_WRMSR,    /* test images only: MSR, value */
-	SYS_IPI,      /* test images only: vector, to this CPU */
+	SYS_IPI,      /* test images only: vector, to this CPU; where to go on, 0: behind the call */
+	SYS_GATE,     /* test images only: vector; 1: it notifies of user interrupts, 0: it is the kernel's */
 };
 
 #define SYS_EINVAL (-22)

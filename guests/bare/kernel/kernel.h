@@ -112,6 +112,7 @@ void kernel_print(const char *s);
 /* trap.c */
 void traps_init(struct cpu *c);
 void gate(int vector, const void *entry, int dpl, int ist, int type, uint16_t cs);
+void kernel_gate(int vector);
 extern char trap_entries[];
 /* smp.c */
 void smp_start(void);
@@ -121,7 +122,9 @@ void wait_for_interrupt(void);
 void send_ipi(uint32_t cpu, uint32_t low);
 /* uintr.c */
 void uintr_init(struct cpu *c);
+void notification_gate(int vector);
 int64_t uintr_register(struct cpu *c, uint64_t handler);
+int64_t uintr_poll(struct cpu *c);
 int64_t uintr_sender(uint64_t cpu, uint64_t vector);
 /* device.c */
 void devices_init(void);

@@ -63,6 +63,14 @@ static int64_t privileged(struct trap_frame *f)
 		return 0;
 	case SYS_IPI:
 		send_ipi(this_cpu()->index, 0x4000 | (f->rdi & 0xff));
+		if (f->rsi)
+			f->rip = f->rsi;
+		return 0;
+	case SYS_GATE:
+		if (f->rsi)
+			notification_gate(f->rdi & 0xff);
+		else
+			kernel_gate(f->rdi & 0xff);
 		return 0;
 	}
 	return SYS_EINVAL;
@@ -82,6 +90,8 @@ static int64_t serve(struct cpu *c, struct trap_frame *f)
 		return device_bind(c, f->rdi, f->rsi, f->rdx);
 	case SYS_HANDLER:
 		return uintr_register(c, f->rdi);
+	case SYS_POLL:
+		return uintr_poll(c);
 	case SYS_SENDER:
 		return uintr_sender(f->rdi, f->rsi);
 	case SYS_THREAD:

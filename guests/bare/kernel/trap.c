@@ -3,6 +3,9 @@
 
 static struct { uint64_t low, high; } idt[256] __attribute__((aligned(16)));
 extern uint64_t gdt[];
+#ifdef PRIVILEGED
+uint64_t interrupts_taken; /* by this kernel, not by the microcode */
+#endif
 
 void gate(int vector, const void *entry, int dpl, int ist, int type, uint16_t cs)
 {
@@ -13,14 +16,19 @@ void gate(int vector, const void *entry, int dpl, int ist, int type, uint16_t cs
 	idt[vector].high = e >> 32;
 }
 
+void kernel_gate(int vector)
+{
+	gate(vector, trap_entries + 16 * vector, vector == BP ? 3 : 0,
+	     vector == DF || vector == SS || vector == GP || vector == PF ? 3 : 0, INTERRUPT_GATE, KCS);
+}
+
 static void gates_init(void)
 {
 	for (int v = 0; v < 256; v++) {
 		// Only what this kernel can meet: 32 exceptions, its own interrupts, the program's calls.
 		if (v >= 32 && (v < VECTOR_WAKE || v >= VECTOR_DEVICE + 16) && v != VECTOR_UINTR && v != VECTOR_SPURIOUS)
 			continue;
-		gate(v, trap_entries + 16 * v, v == BP ? 3 : 0, v == DF || v == SS || v == GP || v == PF ? 3 : 0,
-		     INTERRUPT_GATE, KCS);
+		kernel_gate(v);
 	}
 }
 
@@ -76,6 +84,9 @@ struct trap_frame *trap(struct trap_frame *f, uint64_t vector)
 			return f;
 		if (vector >= VECTOR_DEVICE && vector < VECTOR_DEVICE + 16)
 			device_interrupt(c, f, vector);
+#ifdef PRIVILEGED
+		interrupts_taken++;
+#endif
 		mmio_write32(MMIO(0xfee000b0), 0);
 		return f;
 	} else {

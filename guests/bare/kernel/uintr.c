@@ -14,6 +14,15 @@ uint8_t upids[MAX_CPUS][64] __attribute__((aligned(GVMM_PAGE)));
 struct { uint64_t low, high; } uitt[UITT_ENTRIES] __attribute__((aligned(GVMM_PAGE)));
 static uint32_t senders;
 
+// notification_gate points a vector's gate at the microcode.
+void notification_gate(int vector)
+{
+	if (way == GVMM_WAY_DIRECT)
+		gate(vector, uintr_notify_direct, 3, 1, TRAP_GATE, UCS);
+	else
+		gate(vector, uintr_notify_resident, 0, 1, INTERRUPT_GATE, KCS);
+}
+
 // uintr_init gives a CPU its block and gates. Nothing can arrive before uintr_register.
 void uintr_init(struct cpu *c)
 {
@@ -33,10 +42,10 @@ void uintr_init(struct cpu *c)
 	}
 	if (way == GVMM_WAY_DIRECT) {
 		wrmsr(MSR_GS_BASE, (uint64_t)&c->block);
-		gate(VECTOR_UINTR, uintr_notify_direct, 3, 1, TRAP_GATE, UCS);
+		notification_gate(VECTOR_UINTR);
 		gate(UD, uintr_ud_direct, 3, 2, TRAP_GATE, UCS);
 	} else if (way == GVMM_WAY_RESIDENT) {
-		gate(VECTOR_UINTR, uintr_notify_resident, 0, 1, INTERRUPT_GATE, KCS);
+		notification_gate(VECTOR_UINTR);
 		gate(UD, uintr_ud_resident, 0, 2, INTERRUPT_GATE, KCS);
 	}
 	wrmsr(MSR_TT, (uint64_t)uitt | 1);
@@ -57,6 +66,16 @@ int64_t uintr_register(struct cpu *c, uint64_t handler)
 	wrmsr(MSR_PD, (uint64_t)upid);
 	wrmsr(MSR_MISC, (uint64_t)VECTOR_UINTR << 32 | (UITT_ENTRIES - 1));
 	return 0;
+}
+
+// uintr_poll has posts to this CPU notify nobody: the program looks itself, where it can.
+int64_t uintr_poll(struct cpu *c)
+{
+	enum { SN = 2 };
+	volatile uint64_t *upid = (uint64_t *)upids[c->index];
+
+	upid[0] = SN;
+	return way == GVMM_WAY_DIRECT ? (int64_t)&upid[1] : 0;
 }
 
 int64_t uintr_sender(uint64_t cpu, uint64_t vector)

@@ -3,7 +3,8 @@
 // handler, while the main line hashes what has come.
 //
 // Options: depth=1,32 (queue depths, one pass each), requests=N (of each pass; the disk
-// is read round and round), hash=0, poll=1 (no interrupts: look at the used ring).
+// is read round and round), hash=0, poll=1 (no interrupts: look at the UPID, or where that is
+// out of reach at the used ring).
 #include "user.h"
 
 #define CHUNK 4096
@@ -18,6 +19,7 @@ static uint64_t stamps[STAMPS];
 static struct gvmm_latency_log latency = { .entries = STAMPS };
 static struct disk disk;
 static const char *volatile failure;
+static uint64_t *polled; /* PIR of this CPU's UPID */
 
 static uint64_t read_tsc(void)
 {
@@ -49,6 +51,16 @@ void on_user_interrupt(uint64_t vector, uint64_t tsc)
 	while (disk_arm(&disk));
 }
 
+// poll does what the handler does, when the UPID says that there is something.
+static void poll(void)
+{
+	if (polled && !(*(volatile uint64_t *)polled && __atomic_exchange_n(polled, 0, __ATOMIC_SEQ_CST)))
+		return;
+	do
+		reap();
+	while (polled && disk_arm(&disk));
+}
+
 void thread_main(uint64_t cpu)
 {
 	(void)cpu;
@@ -61,7 +73,7 @@ static uint32_t chunk_bytes(uint64_t chunk)
 	return left < CHUNK ? left : CHUNK;
 }
 
-static void pass(uint32_t depth, uint64_t requests, int poll, int hash)
+static void pass(uint32_t depth, uint64_t requests, int polling, int hash)
 {
 	uint64_t chunks = (disk.sectors * SECTOR + CHUNK - 1) / CHUNK, submitted = 0;
 	uint64_t handled = latency.handled, interrupts = latency.interrupts, kicks = disk.kicks;
@@ -77,8 +89,8 @@ static void pass(uint32_t depth, uint64_t requests, int poll, int hash)
 			disk_read(&disk, slot, submitted % chunks * (CHUNK / SECTOR), buffers[slot], chunk_bytes(submitted % chunks));
 		}
 		while (state[done % depth] != READY) {
-			if (poll)
-				reap();
+			if (polling)
+				poll();
 			if (failure)
 				die(failure);
 			__builtin_ia32_pause();
@@ -103,7 +115,7 @@ static void pass(uint32_t depth, uint64_t requests, int poll, int hash)
 int main(void)
 {
 	char depths[32];
-	int poll = option("poll", 0) != 0;
+	int polling = option("poll", 0) != 0;
 
 	option_text("depth", depths, sizeof depths, "1,32");
 	const char *refused = disk_open(&disk, 0, DEPTH_MAX);
@@ -112,10 +124,14 @@ int main(void)
 	latency.requester = disk.device.requester;
 	latency.stamps = (uint64_t)stamps;
 	system_call(SYS_LATENCY, (uint64_t)&latency, 0, 0);
-	if (!poll) {
-		int64_t through_kernel = system_call(SYS_BIND, 0, 0, 5);
-		if (through_kernel < 0)
-			die("the disk's interrupt cannot be bound");
+	int64_t through_kernel = system_call(SYS_BIND, 0, 0, 5);
+	if (through_kernel < 0)
+		die("the disk's interrupt cannot be bound");
+	if (polling) {
+		polled = (uint64_t *)system_call(SYS_POLL, 0, 0, 0);
+		if (polled)
+			disk_arm(&disk);
+	} else {
 		interrupts_register(through_kernel);
 		disk_arm(&disk);
 		interrupts_enable();
@@ -128,7 +144,7 @@ int main(void)
 			depth = depth * 10 + (*s - '0');
 		if (depth < 1 || depth > DEPTH_MAX || (*s && *s != ','))
 			die("depth= wants numbers from 1 to 64, with commas");
-		pass(depth, option("requests", chunks), poll, option("hash", 1) != 0);
+		pass(depth, option("requests", chunks), polling, option("hash", 1) != 0);
 	}
 	return 0;
 }

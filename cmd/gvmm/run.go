@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gvmm/bench"
+	"gvmm/vcpu/hw"
+	"gvmm/vmm"
+)
+
+// runFlags are the flags of gvmm run.
+type runFlags struct {
+	uintr   bool
+	way     string
+	disks   []string
+	memory  string
+	cpus    int
+	queues  int
+	posted  string
+	control string
+	command string
+	accel   string
+	kvm     string
+	json    bool
+}
+
+func runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [flags] IMAGE",
+		Short: "Run a guest and report what it cost",
+		Long: `Run the guest in IMAGE, a 64-bit x86 ELF executable with a PVH note.
+
+COM1 goes to standard output. With --uintr the guest gets user interrupts, by the
+best way that a probe finds to work on this host (see gvmm info), and a report
+follows: completions, user interrupts, exits by cause and device, latency. Beside
+it stands a control run of the same guest without posted interrupts. A guest that
+writes to a disk is not run a second time unless --control=on asks for it.
+
+The exit status is the guest's; 1 if the machine failed, 2 if nothing could be
+run, 130 after Ctrl-C.`,
+		Example: `  gvmm run --uintr --disk disk.img,readonly guest.img
+  gvmm run --uintr --way resident --disk disk.img,readonly --append 'depth=1 requests=10000' guest.img
+  gvmm run --uintr --disk disk.img,readonly --json guest.img > report.json   # COM1 on standard error
+  gvmm run --uintr --cpus 2 ipi.img`,
+		Args: cobra.MatchAll(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	s := c.Flags()
+	s.BoolVar(&f.uintr, "uintr", false, "give the guest user interrupts")
+	s.StringVar(&f.way, "way", "auto", "how they go: auto, direct or resident")
+	s.StringArrayVar(&f.disks, "disk", nil, "host file as a virtio-blk disk: PATH or PATH,readonly (repeatable)")
+	s.StringVar(&f.memory, "memory", "64M", "RAM, with M or G")
+	s.IntVar(&f.cpus, "cpus", 1, "virtual CPUs")
+	s.IntVar(&f.queues, "queues", 1, "request queues of each disk")
+	s.StringVar(&f.posted, "posted", "on", "on: the IOMMU posts to user programs; off: like a machine without posted interrupts")
+	s.StringVar(&f.control, "control", "auto", "run the guest again without posted interrupts, to compare: auto, on or off")
+	s.StringVar(&f.command, "append", "", "the guest's command line")
+	s.StringVar(&f.accel, "accel", "auto", "auto or kvm")
+	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
+	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
+	complete := func(flag string, values ...string) {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	complete("way", "auto", "direct", "resident")
+	complete("posted", "on", "off")
+	complete("control", "auto", "on", "off")
+	complete("accel", "auto", "kvm")
+	return c
+}
+
+// config judges the flags.
+func (f *runFlags) config(image string) (vmm.Config, error) {
+	c := vmm.Config{Image: image, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm}
+	var err error
+	if c.Memory, err = parseSize(f.memory); err != nil {
+		return c, err
+	}
+	if c.Posted, err = parseSwitch("posted", f.posted); err != nil {
+		return c, err
+	}
+	if c.Way, err = parseWay(f.way); err != nil {
+		return c, err
+	}
+	if f.accel != "auto" && f.accel != "kvm" {
+		return c, fmt.Errorf("--accel %s: auto or kvm", f.accel)
+	}
+	if f.control != "auto" && f.control != "on" && f.control != "off" {
+		return c, fmt.Errorf("--control %s: auto, on or off", f.control)
+	}
+	if f.cpus < 1 {
+		return c, fmt.Errorf("--cpus %d: at least 1", f.cpus)
+	}
+	for _, d := range f.disks {
+		path, readOnly := strings.CutSuffix(d, ",readonly")
+		c.Disks = append(c.Disks, vmm.Disk{Path: path, ReadOnly: readOnly})
+	}
+	return c, nil
+}
+
+func (f *runFlags) run(cmd *cobra.Command, image string) error {
+	c, err := f.config(image)
+	if err != nil {
+		return err
+	}
+	c.Serial = cmd.OutOrStdout()
+	if f.json {
+		c.Serial = cmd.ErrOrStderr()
+	}
+	report, err := bench.Run(cmd.Context(), c)
+	if err != nil {
+		return f.failed(cmd, report, err)
+	}
+	if err := f.compare(cmd, c, report); err != nil {
+		return f.failed(cmd, report, err)
+	}
+	if err := f.print(cmd.OutOrStdout(), report); err != nil {
+		return err
+	}
+	if report.Status != 0 {
+		return guestStatus(report.Status)
+	}
+	return nil
+}
+
+// failed prints what was counted before an error, unless nothing has run or the
+// user stopped it.
+func (f *runFlags) failed(cmd *cobra.Command, report *vmm.Report, err error) error {
+	var setup *bench.SetupError
+	if errors.As(err, &setup) {
+		return setup.Err
+	}
+	if report != nil && !errors.Is(err, context.Canceled) {
+		_ = f.print(cmd.OutOrStdout(), report)
+	}
+	return &failed{err}
+}
+
+// compare adds the control run, where one makes sense.
+func (f *runFlags) compare(cmd *cobra.Command, c vmm.Config, report *vmm.Report) error {
+	if !f.uintr || !c.Posted || f.control == "off" || report.Status != 0 {
+		return nil
+	}
+	if f.control == "auto" && report.WroteDisk {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest wrote to a disk; --control=on runs it again all the same")
+		return nil
+	}
+	done := spinner(cmd.ErrOrStderr(), "control run, without posted interrupts")
+	defer done()
+	return bench.Control(cmd.Context(), c, report)
+}
+
+func (f *runFlags) print(w io.Writer, report *vmm.Report) error {
+	if f.json {
+		return printJSON(w, report)
+	}
+	if f.uintr {
+		printReport(w, report)
+	}
+	return nil
+}
+
+func parseWay(s string) (hw.Way, error) {
+	switch s {
+	case "auto":
+		return hw.WayNone, nil
+	case "direct":
+		return hw.WayDirect, nil
+	case "resident":
+		return hw.WayResident, nil
+	}
+	return hw.WayNone, fmt.Errorf("--way %s: auto, direct or resident", s)
+}
+
+func parseSwitch(flag, s string) (bool, error) {
+	if s != "on" && s != "off" {
+		return false, fmt.Errorf("--%s %s: on or off", flag, s)
+	}
+	return s == "on", nil
+}
+
+// parseSize reads a number of bytes with M or G behind it.
+func parseSize(s string) (uint64, error) {
+	digits, unit := strings.TrimRight(s, "MG"), uint64(0)
+	switch s[len(digits):] {
+	case "M":
+		unit = 1 << 20
+	case "G":
+		unit = 1 << 30
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || unit == 0 || n == 0 {
+		return 0, fmt.Errorf("--memory %s: a number with M or G, such as 64M", s)
+	}
+	return n * unit, nil
+}
