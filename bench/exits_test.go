@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"gvmm/guests"
+	"gvmm/kvm"
+	"gvmm/vcpu/hw"
+	"gvmm/vmm"
+)
+
+// setUp gives an image and a disk, or skips.
+func setUp(t *testing.T) (image, disk string) {
+	t.Helper()
+	s, err := kvm.Open(kvm.DefaultPath)
+	if err != nil {
+		t.Skipf("needs KVM: %v", err)
+	}
+	require.NoError(t, s.Close())
+	dir := t.TempDir()
+	image, err = guests.Build(dir, guests.Main)
+	if errors.Is(err, guests.ErrToolchain) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	disk = filepath.Join(dir, "disk.img")
+	require.NoError(t, os.WriteFile(disk, make([]byte, 64<<10), 0o600))
+	return image, disk
+}
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestExitsMeasuresEveryVariantAtEveryDepth(t *testing.T) {
+	image, disk := setUp(t)
+	for _, way := range []hw.Way{hw.WayDirect, hw.WayResident} {
+		calls := 0
+		o := ExitsOptions{
+			Image: image, Disk: disk, Way: way, Requests: 100, Depths: []int{1, 8}, Rounds: 1,
+			Progress: func(done, total int) { calls++; require.Equal(t, 8, total); require.Equal(t, calls, done) },
+		}
+		r, err := Exits(testContext(t), o)
+		require.NoError(t, err)
+		require.Equal(t, way.String(), r.Way)
+		require.Equal(t, 8, calls)
+		require.Len(t, r.Rows, 8)
+		for i := range 2 {
+			rows := r.Rows[4*i : 4*i+4]
+			polled, posted, signal, doorbells := rows[0], rows[1], rows[2], rows[3]
+			for _, row := range rows {
+				require.Equal(t, o.Depths[i], row.Depth)
+				require.EqualValues(t, 100, row.Completions, row.Variant)
+			}
+			require.Zero(t, polled.Interrupts)
+			require.NotZero(t, posted.Interrupts)
+			if o.Depths[i] == 1 { // deeper, how many completions share an interrupt differs from run to run
+				require.Less(t, posted.ExitsPerCompletion, signal.ExitsPerCompletion/2, "posting must halve what a completion costs")
+			}
+			require.Greater(t, doorbells.UserExits, signal.UserExits, "doorbells must leave to user space")
+			require.InDelta(t, 1, signal.ExitsRatio, 1e-9)
+		}
+	}
+}
+
+func TestControlStandsBesideTheRun(t *testing.T) {
+	image, disk := setUp(t)
+	c := vmm.Config{
+		Image: image, Disks: []vmm.Disk{{Path: disk, ReadOnly: true}}, UINTR: true, Posted: true,
+		Command: "depth=1 requests=50 hash=0",
+	}
+	r, err := Run(testContext(t), c)
+	require.NoError(t, err)
+	require.NoError(t, Control(testContext(t), c, r))
+	require.True(t, r.Posted)
+	require.False(t, r.Control.Posted)
+	require.Equal(t, r.Way, r.Control.Way)
+	require.Equal(t, r.Completions, r.Control.Completions)
+	require.InDelta(t, r.Control.ExitsPerCompletion-r.ExitsPerCompletion, r.Saved, 1e-9)
+	require.Zero(t, r.Control.Notifications, "the control run must not post")
+}
+
+func TestRunSaysWhenNothingHasRun(t *testing.T) {
+	_, err := Run(t.Context(), vmm.Config{Image: filepath.Join(t.TempDir(), "absent")})
+	var setup *SetupError
+	require.ErrorAs(t, err, &setup)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestGuestThatFailsEndsTheExperiment(t *testing.T) {
+	image, disk := setUp(t)
+	_, err := Exits(testContext(t), ExitsOptions{Image: image, Disk: disk, Requests: 1, Depths: []int{65}, Rounds: 1})
+	require.ErrorContains(t, err, "the guest failed with status 1: program: depth= wants numbers from 1 to 64")
+}
