@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -153,9 +154,14 @@ func (m *Machine) Way() hw.Way { return m.way }
 func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	release := context.AfterFunc(ctx, func() { m.end(0, ctx.Err()) })
 	defer release()
+	places := place(len(m.cpus))
+	defer places.end()
 	var g errgroup.Group
-	for _, c := range m.cpus {
+	for i, c := range m.cpus {
 		g.Go(func() error {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			defer places.enter(i)()
 			err := c.Run(m, &m.stop)
 			if err != nil {
 				m.end(0, err)
