@@ -18,10 +18,12 @@ enum {
 	SYS_POLL,     /* no notifications for this CPU: address of its UPID's PIR, 0 where it is out of reach */
 	SYS_PEEK,     /* test images only: kernel address, size, to */
 	SYS_POKE,     /* test images only: kernel address, size, from */
-	SYS_RDMSR,    /* test images only: MSR, uint64_t * */
-	SYS_WRMSR,    /* test images only: MSR, value */
+	SYS_RDMSR,    /* test images only: MSR, uint64_t *; SYS_EINVAL for #GP */
+	SYS_WRMSR,    /* test images only: MSR, value; SYS_EINVAL for #GP */
 	SYS_IPI,      /* test images only: vector, to this CPU; where to go on, 0: behind the call */
 	SYS_GATE,     /* test images only: vector; 1: it notifies of user interrupts, 0: it is the kernel's */
+	SYS_IN,       /* test images only: port, read by 32 bits */
+	SYS_OUT,      /* test images only: port, 32-bit value */
 };
 
 #define SYS_EINVAL (-22)
@@ -50,6 +52,6 @@ struct program_info {
 	uint32_t way, cpus, posted, reserved;
 	uint64_t fast_uiret, fast_senduipi; /* direct way: no trap; else 0 */
 	uint64_t command_line;
-	uint64_t block, upids, uitt;        /* kernel addresses, for tests */
+	uint64_t block, upids, uitt, irt, iommu; /* kernel addresses, for tests */
 };
 #endif

@@ -41,7 +41,7 @@
 #define UC_CONTROL      0x038 /* bit 0 models CR4.UINTR */
 #define UC_ADJUST_AND   0x040 /* new RSP = ((RSP & and) - sub) & ~15, kept by the VMM with STACKADJUST */
 #define UC_ADJUST_SUB   0x048
-#define UC_SAVED_RIP    0x050 /* the context under the EOI/IRETQ window */
+#define UC_SAVED_RIP    0x050 /* direct only: the interrupted context, ... */
 #define UC_SAVED_RFLAGS 0x058
 #define UC_SAVED_RSP    0x060
 #define UC_DOORBELLS    0x068 /* linear address of the doorbell window */
@@ -50,12 +50,21 @@
 #define UC_FAULT_VECTOR 0x080 /* what the emulated instruction raises */
 #define UC_FAULT_ERROR  0x088
 #define UC_FAULT_ADDR   0x090
-#define UC_ACCESS_USER  0x098 /* the access under way has user (1) or supervisor (0) privilege */
+#define UC_ACCESS       0x098 /* whose access is under way: ACCESS_* */
 #define UC_NOTIFIED     0x0a0 /* direct only: notifications processed, ... */
 #define UC_DELIVERED    0x0a8 /* ... user interrupts delivered */
 #define UC_USER_LIMIT   0x0b0 /* highest address of the user's half */
+#define UC_SAVED_RAX    0x0b8 /* direct only: ... and its registers */
+#define UC_SAVED_RCX    0x0c0
+#define UC_LOG_VECTOR   0x0c8 /* direct only: a delivery under way, ... */
+#define UC_LOG_RSP      0x0d0 /* ... if this is not 0 */
 #define UC_NOTIFY_TOP   0x800 /* stack of the notification gate */
 #define UC_UD_TOP       0x1000 /* stack of the invalid-opcode gate */
+
+/* Accesses of the microcode: with whose privilege, and whether the instruction would write there. */
+#define ACCESS_UITT 0 /* supervisor, reads */
+#define ACCESS_USER 1 /* the program's own */
+#define ACCESS_UPID 2 /* supervisor, locked: every fault is one of a write */
 
 #define GVMM_PAGE 4096
 #define GVMM_APIC_EOI 0xfffffffffee000b0 /* where the kernel maps the xAPIC's EOI register */
@@ -78,13 +87,15 @@ struct gvmm_cpu_block {
 	uint64_t adjust_and, adjust_sub;
 	uint64_t saved_rip, saved_rflags, saved_rsp;
 	uint64_t doorbells, cpus, self;
-	uint64_t fault_vector, fault_error, fault_addr, access_user;
+	uint64_t fault_vector, fault_error, fault_addr, access;
 	uint64_t notified, delivered, user_limit;
-	uint8_t rest[GVMM_PAGE - 23 * 8];
+	uint64_t saved_rax, saved_rcx, log_vector, log_rsp;
+	uint8_t rest[GVMM_PAGE - 27 * 8];
 };
 _Static_assert(sizeof(struct gvmm_cpu_block) == GVMM_PAGE, "one page");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, delivered) == UC_DELIVERED, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, user_limit) == UC_USER_LIMIT, "offsets");
+_Static_assert(__builtin_offsetof(struct gvmm_cpu_block, log_rsp) == UC_LOG_RSP, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, saved_rip) == UC_SAVED_RIP, "offsets");
 #endif
 #endif

@@ -8,7 +8,7 @@
  * Each gate has a stack of its own (IST) at a fixed place in the CPU's block, so
  * the block is found from RSP: no register, no segment base, no SWAPGS.
  *
- * Where CPL 0 is interpreted an instruction costs about 0.6 us: the resident
+ * Where CPL 0 is interpreted an instruction costs 0.8 to 2 us: the resident
  * notification path is counted, not styled: 36 instructions with delivery.
  */
 #include "abi.h"
@@ -29,23 +29,12 @@
 	.section .microcode, "ax", @progbits
 
 /*
- * Notification processing: clear ON, then drain PIR into UIRR (this order: a post
- * in between notifies again). ZF afterwards tells whether nothing is pending.
+ * Delivery, first half: the frame is stored before any state changes, so that a fault on
+ * the user's stack leaves RSP, UIRR and UIF as they were. \name delimits those stores: a
+ * fault between \name\()_begin and \name\()_end is the user's own access. Leaves the
+ * vector in RAX and the new RSP in RCX.
  */
-	.macro PROCESS
-	mov	N(UC_PD, 16), %rax
-	lock andb $0xfe, (%rax)
-	xor	%ecx, %ecx
-	xchg	%rcx, 8(%rax)
-	or	%rcx, N(UC_UIRR, 16)
-	.endm
-
-/*
- * Delivery. The frame is stored before any state changes, so that a fault on the
- * user's stack leaves RSP, UIRR and UIF as they were. \name delimits those stores:
- * a fault between \name\()_begin and \name\()_end is the user's own access.
- */
-	.macro DELIVER name, bad
+	.macro PUSH_FRAME name, bad
 	mov	F_RSP(16), %rcx
 	and	N(UC_ADJUST_AND, 16), %rcx
 	sub	N(UC_ADJUST_SUB, 16), %rcx
@@ -65,12 +54,6 @@
 	bsr	N(UC_UIRR, 16), %rax
 	mov	%rax, (%rcx)
 \name\()_end:
-	btr	%rax, N(UC_UIRR, 16)
-	movb	$0, N(UC_UIF, 16)
-	mov	%rcx, F_RSP(16)
-	mov	N(UC_HANDLER, 16), %rax
-	mov	%rax, F_RIP(16)
-	andl	$~TF_RF, F_RFLAGS(16)
 	.endm
 
 	.globl	uintr_notify_begin
@@ -82,13 +65,24 @@ uintr_notify_begin:
 uintr_notify_resident:
 	push	%rax
 	push	%rcx
-	PROCESS
+	/* Clear ON, then drain PIR into UIRR: a post in between notifies again. */
+	mov	N(UC_PD, 16), %rax
+	lock andb $0xfe, (%rax)
+	xor	%ecx, %ecx
+	xchg	%rcx, 8(%rax)
+	or	%rcx, N(UC_UIRR, 16)
 	jz	1f
 	cmpb	$0, N(UC_UIF, 16)
 	je	1f
 	testb	$3, F_CS(16)
 	jz	1f
-	DELIVER uintr_push_resident, 2f
+	PUSH_FRAME uintr_push_resident, 2f
+	btr	%rax, N(UC_UIRR, 16)
+	movb	$0, N(UC_UIF, 16)
+	mov	%rcx, F_RSP(16)
+	mov	N(UC_HANDLER, 16), %rax
+	mov	%rax, F_RIP(16)
+	andl	$~TF_RF, F_RFLAGS(16)
 1:	pop	%rcx
 	pop	%rax
 	movl	$0, GVMM_APIC_EOI
@@ -123,13 +117,60 @@ uintr_notify_resident:
 
 /* ---- direct ---- */
 
+/*
+ * Interrupts stay on, and the next notification's frame lies over ours. No sender notifies
+ * before ON is clear, so the context is saved first; and as not every host's local APIC
+ * holds the vector back until EOI, a notification may come at each instruction from there
+ * up to IRETQ: the window. It starts over from what was saved. All that the window does can
+ * be done twice but COMMIT, which is made good from its log before PIR is looked at.
+ */
+
+	/* The delivery in the log. UC_LOG_RSP was stored last and is cleared last. */
+	.macro COMMIT pushed
+	mov	N(UC_LOG_VECTOR, \pushed), %rax
+	btr	%rax, N(UC_UIRR, \pushed)
+	movb	$0, N(UC_UIF, \pushed)
+	mov	N(UC_LOG_RSP, \pushed), %rax
+	mov	%rax, N(UC_SAVED_RSP, \pushed)
+	mov	N(UC_HANDLER, \pushed), %rax
+	mov	%rax, N(UC_SAVED_RIP, \pushed)
+	andl	$~TF_RF, N(UC_SAVED_RFLAGS, \pushed)
+	movq	$0, N(UC_LOG_RSP, \pushed)
+	.endm
+
+	/* The hardware frame from what was saved. */
+	.macro REFRAME pushed
+	mov	N(UC_SAVED_RIP, \pushed), %rax
+	mov	%rax, F_RIP(\pushed)
+	mov	N(UC_SAVED_RFLAGS, \pushed), %rax
+	mov	%rax, F_RFLAGS(\pushed)
+	mov	N(UC_SAVED_RSP, \pushed), %rax
+	mov	%rax, F_RSP(\pushed)
+	.endm
+
 	.globl	uintr_notify_direct
 uintr_notify_direct:
+	cmpq	$uintr_notify_window, F_RIP(0)
+	jb	1f
 	cmpq	$uintr_notify_iret, F_RIP(0)
-	je	uintr_nested
+	jbe	uintr_nested
 1:	push	%rax
 	push	%rcx
-	PROCESS
+	mov	%rax, N(UC_SAVED_RAX, 16)
+	mov	%rcx, N(UC_SAVED_RCX, 16)
+	mov	F_RIP(16), %rax
+	mov	%rax, N(UC_SAVED_RIP, 16)
+	mov	F_RFLAGS(16), %rax
+	mov	%rax, N(UC_SAVED_RFLAGS, 16)
+	mov	F_RSP(16), %rax
+	mov	%rax, N(UC_SAVED_RSP, 16)
+	xor	%ecx, %ecx
+uintr_notify_window: /* what is drained is in RCX until it is in UIRR */
+	mov	N(UC_PD, 16), %rax
+	lock andb $0xfe, (%rax)
+	xchg	%rcx, 8(%rax)
+	or	%rcx, N(UC_UIRR, 16)
+uintr_notify_drained:
 	incq	N(UC_NOTIFIED, 16)
 	mov	F_RIP(16), %rax
 	sub	$uintr_ud_begin, %rax
@@ -139,34 +180,16 @@ uintr_notify_direct:
 	je	2f
 	cmpb	$0, N(UC_UIF, 16)
 	je	2f
-	DELIVER uintr_push_direct
+	PUSH_FRAME uintr_push_direct
+	mov	%rax, N(UC_LOG_VECTOR, 16)
+	mov	%rcx, N(UC_LOG_RSP, 16)
+	COMMIT	16
 	incq	N(UC_DELIVERED, 16)
-2:	/*
-	 * EOI opens the window for the next notification, whose frame would lie over
-	 * ours. Save ours first; the nested entry takes it from there.
-	 */
-	mov	F_RIP(16), %rax
-	mov	%rax, N(UC_SAVED_RIP, 16)
-	mov	F_RFLAGS(16), %rax
-	mov	%rax, N(UC_SAVED_RFLAGS, 16)
-	mov	F_RSP(16), %rax
-	mov	%rax, N(UC_SAVED_RSP, 16)
-	pop	%rcx
+	REFRAME	16
+2:	pop	%rcx
 	pop	%rax
 	movl	$0, GVMM_APIC_EOI
-uintr_notify_iret:
-	iretq
-
-uintr_nested:
-	push	%rax
-	mov	N(UC_SAVED_RIP, 8), %rax
-	mov	%rax, F_RIP(8)
-	mov	N(UC_SAVED_RFLAGS, 8), %rax
-	mov	%rax, F_RFLAGS(8)
-	mov	N(UC_SAVED_RSP, 8), %rax
-	mov	%rax, F_RSP(8)
-	pop	%rax
-	jmp	1b
+	jmp	uintr_notify_iret
 
 uintr_inside:
 	/*
@@ -177,8 +200,24 @@ uintr_inside:
 	sub	$uintr_ud_check, %rax
 	cmp	$uintr_ud_iret - uintr_ud_check, %rax
 	ja	2b
+	movq	$uintr_ud_check, N(UC_SAVED_RIP, 16)
 	movq	$uintr_ud_check, F_RIP(16)
 	jmp	2b
+uintr_notify_iret:
+	iretq
+
+uintr_nested:
+	cmpq	$uintr_notify_drained, F_RIP(0)
+	jae	1f
+	or	%rcx, N(UC_UIRR, 0)
+1:	cmpq	$0, N(UC_LOG_RSP, 0)
+	je	2f
+	COMMIT	0
+2:	REFRAME	0
+	pushq	N(UC_SAVED_RAX, 0)
+	pushq	N(UC_SAVED_RCX, 8)
+	xor	%ecx, %ecx
+	jmp	uintr_notify_window
 
 	.globl	uintr_notify_end
 uintr_notify_end:
@@ -264,8 +303,9 @@ uintr_ud_iret:
 	iretq
 1:	SAVE
 	EMULATE uintr_deliver
+	test	%eax, %eax
 	RESTORE
-	jmp	uintr_ud_check
+	jz	uintr_ud_check
 uintr_reflect:
 	int3
 	.globl	uintr_reflected
@@ -273,7 +313,7 @@ uintr_reflected: /* the kernel finds this RIP, and the context above RSP */
 	ud2
 
 	/*
-	 * UIRET is met once an interrupt, so it is done here, in 27 instructions instead of
+	 * UIRET is met once an interrupt, so it is done here, in 28 instructions instead of
 	 * some 130. A fault between fast_begin and fast_end changes nothing: the kernel
 	 * resumes at uintr_ud_slow with RAX, RCX and RDX as saved.
 	 */

@@ -3,13 +3,14 @@
 // The instructions (uintr.md §1.6, §1.7, §1.9). Runs at CPL 3 in the direct way, at
 // CPL 0 in the resident one; built with general registers only, no data of its own,
 // no tables. Every access to memory may fault: the kernel finds the user's context
-// below the gate's frame, and b->access_user says whose access it was.
+// below the gate's frame, and b->access says whose access it was.
 #include "microcode.h"
 
 #define UC __attribute__((section(".microcode.ud")))
 #define INLINE static inline __attribute__((always_inline))
 
 enum { UD = 6, SS = 12, GP = 13, PF = 14 };
+enum { PF_PRESENT = 1, PF_WRITE = 2, PF_USER = 4 };
 enum op { OP_NONE, OP_SENDUIPI, OP_UIRET, OP_TESTUI, OP_CLUI, OP_STUI };
 
 #define UPID_ON       1ull
@@ -17,6 +18,7 @@ enum op { OP_NONE, OP_SENDUIPI, OP_UIRET, OP_TESTUI, OP_CLUI, OP_STUI };
 #define UPID_RESERVED 0xff00fffcull
 #define UIRET_FLAGS   0x254dd5ull
 #define ARITHMETIC    0x8d5ull /* CF PF AF ZF SF OF */
+#define RF            0x10000ull
 #define RF_TF         0x10100ull
 
 struct insn {
@@ -32,12 +34,19 @@ UC static int raise(struct gvmm_cpu_block *b, uint64_t vector)
 	return 1;
 }
 
+// begin says whose accesses follow, before the first of them can fault.
+INLINE void begin(struct gvmm_cpu_block *b, uint64_t access)
+{
+	b->access = access;
+	__asm__ volatile("" : : : "memory");
+}
+
 UC static int in_kernel_half(uint64_t a)
 {
 	return (int64_t)a < 0;
 }
 
-// uintr_user_fault records the fault of a user access to an address in the kernel's half.
+// uintr_user_fault records the fault of a user store to an address in the kernel's half.
 UC void uintr_user_fault(struct gvmm_cpu_block *b, uint64_t addr)
 {
 	if (addr >> 47 != 0x1ffff) {
@@ -45,7 +54,7 @@ UC void uintr_user_fault(struct gvmm_cpu_block *b, uint64_t addr)
 		return;
 	}
 	raise(b, PF);
-	b->fault_error = 7;
+	b->fault_error = PF_PRESENT | PF_WRITE | PF_USER;
 	b->fault_addr = addr;
 }
 
@@ -129,6 +138,7 @@ INLINE uint64_t send(struct gvmm_cpu_block *b, uint64_t index)
 	if ((lo & ~0x3f00ull) != 1 || upid & 63)
 		return GP;
 	uint64_t *control = (uint64_t *)upid;
+	begin(b, ACCESS_UPID);
 	uint64_t c = __atomic_load_n(control, __ATOMIC_ACQUIRE);
 	if (c & UPID_RESERVED)
 		return GP;
@@ -158,9 +168,10 @@ UC static int uiret(struct uc_regs *r, struct gvmm_cpu_block *b)
 {
 	if (in_kernel_half(r->rsp) || in_kernel_half(r->rsp + 23)) {
 		uintr_user_fault(b, in_kernel_half(r->rsp) ? r->rsp : r->rsp + 16);
+		b->fault_error &= ~PF_WRITE;
 		return 1;
 	}
-	b->access_user = 1;
+	begin(b, ACCESS_USER);
 	const volatile uint64_t *frame = (uint64_t *)r->rsp;
 	uint64_t rip = frame[0], rflags = frame[1], rsp = frame[2];
 	if ((int64_t)(rip << 16) >> 16 != (int64_t)rip)
@@ -174,14 +185,14 @@ UC static int uiret(struct uc_regs *r, struct gvmm_cpu_block *b)
 
 UC int uintr_emulate(struct uc_regs *r, struct gvmm_cpu_block *b)
 {
-	b->access_user = 1;
+	begin(b, ACCESS_USER);
 	struct insn in = match((const uint8_t *)r->rip);
 	if (in.op == OP_NONE || in.lock || !(b->control & 1))
 		return raise(b, UD);
 	if (in.op == OP_UIRET)
 		return uiret(r, b);
 	if (in.op == OP_SENDUIPI) {
-		b->access_user = 0;
+		begin(b, ACCESS_UITT);
 		uint64_t vector = send(b, operand(r, in.reg));
 		if (vector)
 			return raise(b, vector);
@@ -191,6 +202,7 @@ UC int uintr_emulate(struct uc_regs *r, struct gvmm_cpu_block *b)
 		b->uif = in.op == OP_STUI;
 	}
 	r->rip += in.length;
+	r->rflags &= ~RF; // #UD had set it; the instruction is done
 	return 0;
 }
 
@@ -202,7 +214,7 @@ UC int uintr_deliver(struct uc_regs *r, struct gvmm_cpu_block *b)
 		uintr_user_fault(b, rsp - 8);
 		return 1;
 	}
-	b->access_user = 1;
+	begin(b, ACCESS_USER);
 	volatile uint64_t *frame = (uint64_t *)(rsp - 32);
 	frame[3] = r->rsp;
 	frame[2] = r->rflags;

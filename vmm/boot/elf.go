@@ -27,6 +27,10 @@ type Entry struct {
 // the vector tables of real mode.
 const firstUsable = 0x10000
 
+// loadLimit bounds the work that an image asks for: more than all RAM below the
+// devices can only be segments over each other.
+const loadLimit = 4 << 30
+
 // Load reads the ELF image at path into m.
 func Load(path string, m Memory) (Entry, error) {
 	f, err := os.Open(path)
@@ -53,12 +57,16 @@ func loadELF(r io.ReaderAt, m Memory) (Entry, error) {
 		return Entry{}, fmt.Errorf("ELF %v %v %v; give a 64-bit x86 executable", f.Class, f.Machine, f.Type)
 	}
 	var e Entry
+	var loaded uint64
 	found := false
 	for _, p := range f.Progs {
 		switch p.Type {
 		case elf.PT_LOAD:
 			if err := loadSegment(p, m); err != nil {
 				return Entry{}, err
+			}
+			if loaded += p.Memsz; loaded > loadLimit {
+				return Entry{}, fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
 			}
 			e.End = max(e.End, p.Paddr+p.Memsz)
 		case elf.PT_NOTE:

@@ -19,7 +19,7 @@ struct function {
 	struct device device;
 };
 
-static struct { uint64_t low, high; } irt[IRT_ENTRIES] __attribute__((aligned(GVMM_PAGE)));
+struct { uint64_t low, high; } irt[IRT_ENTRIES] __attribute__((aligned(GVMM_PAGE)));
 static uint64_t pools[4] __attribute__((aligned(64)));
 static struct function functions[MAX_DEVICES];
 static uint32_t function_count, window_pages;

@@ -62,6 +62,29 @@ trap_return: /* RSP points to a struct trap_frame */
 	add	$8, %rsp
 	iretq
 
+	/* try_rdmsr(msr, to), try_wrmsr(msr, value) */
+	.globl	try_rdmsr, try_wrmsr, msr_read, msr_write, msr_refused
+try_rdmsr:
+	mov	%edi, %ecx
+msr_read:
+	rdmsr
+	mov	%eax, (%rsi)
+	mov	%edx, 4(%rsi)
+	xor	%eax, %eax
+	ret
+try_wrmsr:
+	mov	%edi, %ecx
+	mov	%esi, %eax
+	mov	%rsi, %rdx
+	shr	$32, %rdx
+msr_write:
+	wrmsr
+	xor	%eax, %eax
+	ret
+msr_refused:
+	mov	$-22, %rax /* SYS_EINVAL */
+	ret
+
 	/* enter_user(frame): leave for CPL 3 and never come back. */
 	.globl	enter_user
 enter_user:

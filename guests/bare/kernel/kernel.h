@@ -114,6 +114,10 @@ void traps_init(struct cpu *c);
 void gate(int vector, const void *entry, int dpl, int ist, int type, uint16_t cs);
 void kernel_gate(int vector);
 extern char trap_entries[];
+/* entry.S: MSR accesses that return SYS_EINVAL for #GP, which trap turns to msr_refused */
+int64_t try_rdmsr(uint32_t msr, uint64_t *v);
+int64_t try_wrmsr(uint32_t msr, uint64_t v);
+extern char msr_read[], msr_write[], msr_refused[];
 /* smp.c */
 void smp_start(void);
 void cpu_idle(struct cpu *c) __attribute__((noreturn));

@@ -7,7 +7,7 @@ uint64_t iommu_registers, doorbells;
 
 extern uint64_t kernel_pt[512], apic_pt[512], doorbell_pt[512];
 extern char microcode_pages[], microcode_pages_end[];
-extern struct { uint64_t low, high; } uitt[];
+extern struct { uint64_t low, high; } uitt[], irt[];
 
 static const struct program_header *const program = (struct program_header *)USER_BASE;
 
@@ -87,6 +87,8 @@ static void describe(struct cpu *c, const char *command_line)
 	info->block = (uint64_t)&c->block;
 	info->upids = (uint64_t)upids;
 	info->uitt = (uint64_t)uitt;
+	info->irt = (uint64_t)irt;
+	info->iommu = iommu_registers;
 	if (way == GVMM_WAY_DIRECT) {
 		info->fast_uiret = (uint64_t)uintr_fast_uiret;
 		info->fast_senduipi = (uint64_t)uintr_fast_senduipi;

@@ -76,12 +76,14 @@ static void return_to(struct trap_frame *f, const struct hardware_frame *h)
 	f->ss = h->ss;
 }
 
-// access_fault gives a fault that the microcode met the privilege of the access, and a stack fault its vector.
-static void access_fault(struct trap_frame *f, uint64_t *vector, int user)
+// access_fault gives a fault that the microcode met the error code of its access (ACCESS_*), and a stack fault its vector.
+static void access_fault(struct trap_frame *f, uint64_t *vector, uint64_t access)
 {
+	enum { WRITE = 2, USER = 4 };
+
 	if (*vector == PF)
-		f->error = user ? f->error | 4 : f->error & ~4ull;
-	else if (*vector == GP && user)
+		f->error = (f->error & ~(uint64_t)USER) | (access == ACCESS_USER ? USER : access == ACCESS_UPID ? WRITE : 0);
+	else if (*vector == GP && access == ACCESS_USER)
 		*vector = SS;
 }
 
@@ -112,8 +114,9 @@ int unwind_microcode(struct cpu *c, struct trap_frame *f, uint64_t *vector, uint
 		f->rcx = saved[0];
 		f->rax = saved[1];
 		return_to(f, (const struct hardware_frame *)(block + UC_NOTIFY_TOP - 40));
-		access_fault(f, vector, within(rip, uintr_push_direct_begin, uintr_push_direct_end) ||
-						within(rip, uintr_push_resident_begin, uintr_push_resident_end));
+		int push = within(rip, uintr_push_direct_begin, uintr_push_direct_end) ||
+			   within(rip, uintr_push_resident_begin, uintr_push_resident_end);
+		access_fault(f, vector, push ? ACCESS_USER : ACCESS_UPID);
 		mmio_write32(MMIO(0xfee000b0), 0);
 	} else if (within(rip, uintr_ud_begin, uintr_ud_end)) {
 		const struct uc_regs *r = (const struct uc_regs *)(block + UC_UD_TOP) - 1;
@@ -123,7 +126,7 @@ int unwind_microcode(struct cpu *c, struct trap_frame *f, uint64_t *vector, uint
 		for (int i = 0; i < 15; i++)
 			to[i] = from[i];
 		return_to(f, (const struct hardware_frame *)&r->rip);
-		access_fault(f, vector, c->block.access_user);
+		access_fault(f, vector, c->block.access);
 	}
 	return 0;
 }

@@ -56,10 +56,13 @@ static int64_t privileged(struct trap_frame *f)
 		return 0;
 	}
 	case SYS_RDMSR:
-		*(uint64_t *)f->rsi = rdmsr(f->rdi);
-		return 0;
+		return try_rdmsr(f->rdi, (uint64_t *)f->rsi);
 	case SYS_WRMSR:
-		wrmsr(f->rdi, f->rsi);
+		return try_wrmsr(f->rdi, f->rsi);
+	case SYS_IN:
+		return inl(f->rdi);
+	case SYS_OUT:
+		outl(f->rdi, f->rsi);
 		return 0;
 	case SYS_IPI:
 		send_ipi(this_cpu()->index, 0x4000 | (f->rdi & 0xff));

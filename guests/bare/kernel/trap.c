@@ -92,6 +92,10 @@ struct trap_frame *trap(struct trap_frame *f, uint64_t vector)
 	} else {
 		if (vector == PF)
 			__asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+		if (vector == GP && (f->rip == (uint64_t)msr_read || f->rip == (uint64_t)msr_write)) {
+			f->rip = (uint64_t)msr_refused;
+			return f;
+		}
 		if (unwind_microcode(c, f, &vector, &cr2))
 			return f;
 	}

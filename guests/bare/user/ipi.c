@@ -100,6 +100,8 @@ static void soak(uint64_t cpu)
 	for (uint64_t i = 1; i <= shots; i++) {
 		fired[cpu].value = i;
 		send(soak_target[cpu]);
+		for (uint64_t pause = i * 37 % 256; pause; pause--) // some posts find the last one handled, some do not
+			__builtin_ia32_pause();
 	}
 	wait_for(&seen[cpu].value, shots, "the last post was never seen");
 }

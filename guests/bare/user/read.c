@@ -117,6 +117,8 @@ int main(void)
 	char depths[32];
 	int polling = option("poll", 0) != 0;
 
+	if (!program_info->way)
+		die("this machine offers no user interrupts");
 	option_text("depth", depths, sizeof depths, "1,32");
 	const char *refused = disk_open(&disk, 0, DEPTH_MAX);
 	if (refused)

@@ -1,0 +1,62 @@
+package vmm
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gvmm/vmm/pci"
+	"gvmm/vmm/serial"
+)
+
+// deviceless is a machine without processors.
+func deviceless(out *bytes.Buffer) *Machine {
+	s := newSpace(func(addr uint64) bool { return addr < MiB })
+	return &Machine{space: s, bus: pci.NewBus(s), serial: serial.New(out)}
+}
+
+func TestPortsReachTheirDevices(t *testing.T) {
+	var out bytes.Buffer
+	m := deviceless(&out)
+	m.PortWrite(portCOM1, []byte{'x'})
+	require.Equal(t, "x", out.String())
+	p := []byte{0}
+	m.PortRead(portCOM1+5, p)
+	require.EqualValues(t, 0x60, p[0])
+	for _, port := range []uint16{0, portCOM1 - 1, portCOM1 + serial.Ports, pci.PortAddress - 1, pci.PortData + 4, 0xffff} {
+		p := make([]byte, 4)
+		m.PortRead(port, p)
+		require.Equal(t, []byte{0xff, 0xff, 0xff, 0xff}, p, "port %#x", port)
+		m.PortWrite(port, p)
+	}
+	require.EqualValues(t, 12, m.ports.absent.Load())
+	require.EqualValues(t, 2, m.ports.com1.Load())
+	require.False(t, m.ended)
+}
+
+func TestTheFirstWriteToTheExitPortEndsTheMachine(t *testing.T) {
+	m := deviceless(new(bytes.Buffer))
+	m.PortWrite(portExit, []byte{7, 0, 0, 0})
+	m.PortWrite(portExit, []byte{9})
+	require.Equal(t, 7, m.status)
+	require.True(t, m.stop.Load())
+	require.NoError(t, m.failed)
+}
+
+func TestMemoryWhereNothingIsReadsAsOnes(t *testing.T) {
+	m := deviceless(new(bytes.Buffer))
+	for _, addr := range []uint64{MiB, iommuBase, ^uint64(0)} {
+		p := make([]byte, 8)
+		m.MemoryRead(addr, p)
+		require.Equal(t, bytes.Repeat([]byte{0xff}, 8), p)
+		m.MemoryWrite(addr, p)
+	}
+}
+
+func TestUnknownMSRsAreRefused(t *testing.T) {
+	m := deviceless(new(bytes.Buffer))
+	_, ok := m.ReadMSR(0, msrLatency)
+	require.False(t, ok)
+	require.False(t, m.WriteMSR(0, 0x47564dff, 0))
+}

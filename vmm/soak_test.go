@@ -1,0 +1,160 @@
+package vmm
+
+import (
+	"context"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/arch/x86/x86asm"
+
+	"gvmm/guests"
+	"gvmm/irqchip"
+	"gvmm/uintr/spec"
+	"gvmm/vcpu/hw"
+	"gvmm/vmm/memory"
+	"gvmm/vmm/pci"
+)
+
+// TestNotificationsAtFullRateChangeNothingElse posts as fast as the program takes it, so that notifications come in
+// every state of the microcode. The program finds its registers, flags and red zone as they were, and each request is
+// delivered once.
+func TestNotificationsAtFullRateChangeNothingElse(t *testing.T) {
+	duration := 2 * time.Second
+	if testing.Short() {
+		duration = 300 * time.Millisecond
+	}
+	forEachWay(t, func(t *testing.T, way hw.Way) {
+		commands := map[string]string{"UIRET": "soak=1"}
+		if way == hw.WayDirect {
+			commands["without a trap"] = "soak=1 fast=1"
+		}
+		for name, command := range commands {
+			t.Run(name, func(t *testing.T) {
+				s := newSoak(t, way, command)
+				s.start(t)
+				for end := time.Now().Add(duration); time.Now().Before(end) && len(s.ended) == 0; {
+					s.postAll(t)
+				}
+				s.finish(t)
+			})
+		}
+	})
+}
+
+// soak is a guest that counts its user interrupts by vector.
+type soak struct {
+	*caseGuest
+	upid   spec.UPID
+	counts []byte
+	posted [spec.Vectors]uint64
+	passes int
+	sent   int
+	ended  chan error
+}
+
+func newSoak(t *testing.T, way hw.Way, command string) *soak {
+	g := newCaseGuest(t, way, command)
+	return &soak{
+		caseGuest: g,
+		upid:      spec.UPID(g.view(t, "upids", spec.UPIDSize)),
+		counts:    g.view(t, "soak_counts", 8*spec.Vectors),
+		ended:     make(chan error, 1),
+	}
+}
+
+// start runs the machine and waits until the program takes interrupts.
+func (s *soak) start(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	go func() {
+		defer cancel()
+		status, err := s.Run(ctx)
+		if status != 0 {
+			err = fmt.Errorf("the program ended with status %d", status)
+		}
+		s.ended <- err
+	}()
+	rounds := s.view(t, "soak_rounds", 8)
+	require.Eventually(t, func() bool { return memory.Load64(rounds) > 0 }, 20*time.Second, time.Millisecond)
+}
+
+// postAll requests every vector whose last request was handled: none may coalesce, so that all can be counted. Some
+// passes go slowly, so that notifications do not only come while the program is busy with others, and some
+// notifications come with an exit to user space.
+func (s *soak) postAll(t *testing.T) {
+	s.passes++
+	for v := range s.posted {
+		if memory.Load64(s.counts[8*v:]) != s.posted[v] {
+			continue
+		}
+		notify, nv, ndst, err := s.upid.Post(uint8(v))
+		require.NoError(t, err)
+		s.posted[v]++
+		if !notify {
+			continue
+		}
+		require.NoError(t, s.apics.SendMSI(pci.Message{Address: irqchip.Address(ndst >> 8), Data: uint32(nv)}))
+		if s.sent++; s.sent%16 == 0 {
+			s.cpus[0].Kick()
+		}
+		if s.passes%2 == 0 {
+			for begun := time.Now(); time.Since(begun) < 20*time.Microsecond; {
+			}
+		}
+	}
+}
+
+// finish lets the program settle and counts.
+func (s *soak) finish(t *testing.T) {
+	memory.Store32(s.view(t, "soak_stop", 4), 1)
+	require.NoError(t, <-s.ended, "serial:\n%s", &s.serial)
+	var delivered uint64
+	for v := range s.posted {
+		count := binary.LittleEndian.Uint64(s.counts[8*v:])
+		require.Equal(t, s.posted[v], count, "user vector %d: posted, delivered", v)
+		require.NotZero(t, count, "user vector %d", v)
+		delivered += count
+	}
+	t.Logf("%d notifications, %d user interrupts, %d looks at the registers",
+		s.sent, delivered, binary.LittleEndian.Uint64(s.view(t, "soak_rounds", 8)))
+}
+
+// TestHotPathsOfTheResidentMicrocode counts the instructions that microcode.S says a notification with delivery and a
+// UIRET take: both run straight to their IRETQ.
+func TestHotPathsOfTheResidentMicrocode(t *testing.T) {
+	f, err := elf.Open(guestImage(t, guests.Cases))
+	require.NoError(t, err)
+	defer f.Close()
+	symbols, err := f.Symbols()
+	require.NoError(t, err)
+	want := map[string]int{"uintr_notify_resident": 36, "uintr_ud_resident": 28}
+	found := 0
+	for _, s := range symbols {
+		n, ok := want[s.Name]
+		if !ok {
+			continue
+		}
+		found++
+		section := f.Sections[s.Section]
+		text, err := section.Data()
+		require.NoError(t, err)
+		require.Equal(t, n, lengthToIRETQ(t, text[s.Value-section.Addr:]), s.Name)
+	}
+	require.Len(t, want, found)
+}
+
+// lengthToIRETQ is how many instructions there are up to and with the first IRETQ.
+func lengthToIRETQ(t *testing.T, text []byte) (n int) {
+	for {
+		in, err := x86asm.Decode(text, 64)
+		require.NoError(t, err)
+		n++
+		if in.Op == x86asm.IRETQ {
+			return n
+		}
+		text = text[in.Len:]
+	}
+}
