@@ -82,6 +82,12 @@ static inline struct cpu *this_cpu(void)
 	return (struct cpu *)((rsp - 1) & -(1ull << CPU_SHIFT));
 }
 
+/* user_range tells whether [address, address + size) is the program's. */
+static inline int user_range(uint64_t address, uint64_t size)
+{
+	return address >= USER_BASE && address < USER_END && size <= USER_END - address;
+}
+
 static inline void outb(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port)); }
 static inline void outl(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port)); }
 static inline uint32_t inl(uint16_t port)
@@ -106,10 +112,12 @@ static inline uint32_t mmio_read32(uintptr_t a) { return *(volatile uint32_t *)a
 static inline void mmio_write32(uintptr_t a, uint32_t v) { *(volatile uint32_t *)a = v; }
 static inline void mmio_write64(uintptr_t a, uint64_t v) { *(volatile uint64_t *)a = v; }
 
-/* main.c */
+/* machine.c */
+void machine_discover(void);
+/* console.c */
 void kernel_exit(uint32_t status) __attribute__((noreturn));
 void kernel_print(const char *s);
-/* trap.c */
+/* gates.c */
 void traps_init(struct cpu *c);
 void gate(int vector, const void *entry, int dpl, int ist, int type, uint16_t cs);
 void kernel_gate(int vector);
@@ -135,9 +143,9 @@ void devices_init(void);
 int64_t device_open(uint64_t index, struct device *out);
 int64_t device_bind(struct cpu *c, uint64_t index, uint64_t entry, uint64_t vector);
 void device_interrupt(struct cpu *c, struct trap_frame *f, uint32_t vector);
-/* syscall.c */
+/* syscall.c, privileged.c */
 void syscall(struct cpu *c, struct trap_frame *f);
-int user_range(uint64_t address, uint64_t size);
+int64_t privileged(struct trap_frame *f);
 /* signal.c */
 void signal_user(struct cpu *c, struct trap_frame *f);
 void signal_return(struct cpu *c, struct trap_frame *f);

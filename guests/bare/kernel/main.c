@@ -1,48 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel.h"
 
-struct cpu cpus[MAX_CPUS];
-uint32_t way, posted, cpu_count;
-uint64_t iommu_registers, doorbells;
-
 extern uint64_t kernel_pt[512], apic_pt[512], doorbell_pt[512];
 extern char microcode_pages[], microcode_pages_end[];
 extern struct { uint64_t low, high; } uitt[], irt[];
 
 static const struct program_header *const program = (struct program_header *)USER_BASE;
-
-void kernel_print(const char *s)
-{
-	while (*s)
-		outb(GVMM_PORT_COM1, *s++);
-}
-
-void kernel_exit(uint32_t status)
-{
-	for (;;)
-		outl(GVMM_PORT_EXIT, status);
-}
-
-static void cpuid(uint32_t leaf, uint32_t *r)
-{
-	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
-}
-
-static void discover(void)
-{
-	uint32_t r[4];
-
-	cpuid(GVMM_LEAF_SIGNATURE, r);
-	cpu_count = 1;
-	if (r[1] != GVMM_SIGNATURE_EBX || r[2] != GVMM_SIGNATURE_ECX || r[3] != GVMM_SIGNATURE_EDX)
-		return;
-	cpuid(GVMM_LEAF_UINTR, r);
-	way = r[0] & GVMM_WAY_MASK;
-	posted = !!(r[0] & GVMM_FLAG_POSTED);
-	doorbells = MMIO(r[1]);
-	cpu_count = r[2] < MAX_CPUS ? r[2] : MAX_CPUS;
-	iommu_registers = MMIO(r[3]);
-}
 
 // give_to_user puts the microcode, the blocks and UPIDs, the doorbells and the APIC in reach of CPL 3.
 static void give_to_user(void)
@@ -111,7 +74,7 @@ void kernel_main(uint64_t index, const struct start_info *start)
 		c->online = 1;
 		cpu_idle(c);
 	}
-	discover();
+	machine_discover();
 	if (way == GVMM_WAY_DIRECT)
 		give_to_user();
 	uintr_init(c);

@@ -12,7 +12,8 @@ static void copy_frame(struct trap_frame *to, const struct trap_frame *from)
 // signal_user calls the program's handler with the frame that a user interrupt has, once at a time.
 void signal_user(struct cpu *c, struct trap_frame *f)
 {
-	if (!c->pending_user || c->in_handler || !c->handler || (f->cs & 3) == 0)
+	// Neither the kernel nor the direct way's microcode is the program: it is called at the next chance.
+	if (!c->pending_user || c->in_handler || !c->handler || !user_range(f->rip, 1))
 		return;
 	uint64_t rsp = ((f->rsp - 128) & ~15ull) - 32;
 	if (!user_range(rsp, 32)) {
