@@ -26,29 +26,32 @@ static uint64_t read_tsc(void)
 	return __builtin_ia32_rdtsc();
 }
 
-static void reap(void)
+// reap takes what has come. The first completion is stamped with tsc if that is not 0, the others with the moment.
+static void reap(uint64_t tsc)
 {
 	uint16_t slot;
 	uint8_t status;
 
-	while (disk_reap(&disk, &slot, &status)) {
+	for (; disk_reap(&disk, &slot, &status); tsc = 0) {
 		if (slot >= DEPTH_MAX || state[slot] != SUBMITTED)
 			failure = "a completion came twice";
 		else if (status)
 			failure = "the disk reports an error";
 		else
 			state[slot] = READY;
-		stamps[latency.handled++ & (STAMPS - 1)] = read_tsc();
+		stamps[latency.handled++ & (STAMPS - 1)] = tsc ? tsc : read_tsc();
 	}
 }
 
 void on_user_interrupt(uint64_t vector, uint64_t tsc)
 {
-	(void)vector, (void)tsc;
+	(void)vector;
 	latency.interrupts++;
-	do
-		reap();
-	while (disk_arm(&disk));
+	// The completion that raised the interrupt was published before the handler began; of others that is not known.
+	do {
+		reap(tsc);
+		tsc = 0;
+	} while (disk_arm(&disk));
 }
 
 // poll does what the handler does, when the UPID says that there is something.
@@ -57,7 +60,7 @@ static void poll(void)
 	if (polled && !(*(volatile uint64_t *)polled && __atomic_exchange_n(polled, 0, __ATOMIC_SEQ_CST)))
 		return;
 	do
-		reap();
+		reap(0);
 	while (polled && disk_arm(&disk));
 }
 
