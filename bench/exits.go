@@ -53,6 +53,7 @@ type ExitsResult struct {
 // Names of the variants.
 const (
 	Polled          = "polled UPID"
+	PolledRing      = "polled used ring" // Polled, where the UPID is out of the program's reach
 	UserPosted      = "user-posted"
 	Signal          = "kernel, then signal"
 	SignalDoorbells = "the same, doorbell exits"
@@ -96,7 +97,11 @@ func Exits(ctx context.Context, o ExitsOptions) (*ExitsResult, error) {
 	for di, depth := range o.Depths {
 		first := len(result.Rows)
 		for vi, v := range variants {
-			result.Rows = append(result.Rows, summarise(v.name, depth, runs[[2]int{vi, di}]))
+			name := v.name
+			if name == Polled && result.Way != hw.WayDirect.String() {
+				name = PolledRing
+			}
+			result.Rows = append(result.Rows, summarise(name, depth, runs[[2]int{vi, di}]))
 		}
 		rows := result.Rows[first:]
 		base := rows[slices.IndexFunc(rows, func(r ExitsRow) bool { return r.Variant == Signal })]
