@@ -35,8 +35,8 @@ run: build images $(OUT)/disk.img ## the main job: disk completions as user inte
 
 test: setup ## all tests, fast ones first, then again under the race detector
 	$(GO) vet $(PACKAGES)
-	$(GO) test -timeout 300s $(PACKAGES)
-	$(GO) test -race -short -timeout 300s $(RACE)
+	$(GO) test -count=1 -timeout 300s $(PACKAGES)
+	$(GO) test -race -short -count=1 -timeout 300s $(RACE)
 
 lint: setup ## gofmt, vet, staticcheck
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
