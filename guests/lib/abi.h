@@ -23,16 +23,19 @@
 #define GVMM_FLAG_POSTED    0x100 /* the IOMMU takes user-posted entries */
 
 /* Paravirtual MSRs. */
-#define GVMM_MSR_BLOCK      0x47564d00 /* linear=physical address of this CPU's block | 1 */
+#define GVMM_MSR_BLOCK      0x47564d00 /* physical address of this CPU's block | 1 */
 #define GVMM_MSR_LATENCY    0x47564d01 /* physical address of a struct gvmm_latency_log */
 
 /* Ports. */
 #define GVMM_PORT_COM1      0x3f8
 #define GVMM_PORT_EXIT      0xf4 /* a write ends the machine with that status */
 
-/* The block: one page for each CPU. 00-3f mirror the MSRs, the rest is the microcode's. */
-#define UC_UIRR         0x000
-#define UC_UIF          0x008
+/*
+ * The block: two pages for each CPU. The first is the microcode's and, in the resident way,
+ * the kernel's alone; 10-3f mirror MSRs. The second, the face, is in the program's reach in
+ * both ways: what is there concerns that program only, and lets it be entered and left
+ * without ring 0.
+ */
 #define UC_HANDLER      0x010
 #define UC_STACKADJUST  0x018
 #define UC_MISC         0x020 /* 31:0 UITTSZ, 39:32 UINV */
@@ -58,6 +61,15 @@
 #define UC_SAVED_RCX    0x0c0
 #define UC_LOG_VECTOR   0x0c8 /* direct only: a delivery under way, ... */
 #define UC_LOG_RSP      0x0d0 /* ... if this is not 0 */
+#define UC_UIRR         0x1000 /* the face */
+#define UC_UIF          0x1008
+#define UC_FACE_HANDLER 0x1010 /* copies that the VMM keeps: UIHANDLER, ... */
+#define UC_FACE_AND     0x1018 /* ... UC_ADJUST_AND, ... */
+#define UC_FACE_SUB     0x1020 /* ... UC_ADJUST_SUB */
+#define UC_FACE_RIP     0x1028 /* resident only: the interrupted context */
+#define UC_FACE_RSP     0x1030
+#define UC_FACE_STACK   0x1038 /* linear address of UC_FACE_TOP */
+#define UC_FACE_TOP     0x1100 /* stack on which delivery is prepared */
 #define UC_NOTIFY_TOP   0x800 /* stack of the notification gate */
 #define UC_UD_TOP       0x1000 /* stack of the invalid-opcode gate */
 
@@ -83,7 +95,7 @@ struct gvmm_latency_log {
 };
 
 struct gvmm_cpu_block {
-	uint64_t uirr, uif, handler, stackadjust, misc, pd, tt, control;
+	uint64_t reserved[2], handler, stackadjust, misc, pd, tt, control;
 	uint64_t adjust_and, adjust_sub;
 	uint64_t saved_rip, saved_rflags, saved_rsp;
 	uint64_t doorbells, cpus, self;
@@ -91,8 +103,13 @@ struct gvmm_cpu_block {
 	uint64_t notified, delivered, user_limit;
 	uint64_t saved_rax, saved_rcx, log_vector, log_rsp;
 	uint8_t rest[GVMM_PAGE - 27 * 8];
+	uint64_t uirr, uif;
+	uint64_t face_handler, face_and, face_sub, face_rip, face_rsp, face_stack;
+	uint8_t face_rest[GVMM_PAGE - 8 * 8];
 };
-_Static_assert(sizeof(struct gvmm_cpu_block) == GVMM_PAGE, "one page");
+_Static_assert(sizeof(struct gvmm_cpu_block) == 2 * GVMM_PAGE, "two pages");
+_Static_assert(__builtin_offsetof(struct gvmm_cpu_block, uirr) == UC_UIRR, "offsets");
+_Static_assert(__builtin_offsetof(struct gvmm_cpu_block, face_stack) == UC_FACE_STACK, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, delivered) == UC_DELIVERED, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, user_limit) == UC_USER_LIMIT, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, log_rsp) == UC_LOG_RSP, "offsets");

@@ -21,15 +21,22 @@ extern char uintr_notify_resident[], uintr_ud_resident[];
  *  [uintr_ud_fast_begin, uintr_ud_fast_end) RAX, RCX, RDX saved below the #UD frame: go on at
  *                                          uintr_ud_slow with them and the #UD frame as RSP
  *  [uintr_ud_begin, uintr_ud_end) else     struct uc_regs below the #UD frame
+ *  [uintr_enter, uintr_enter_end)          at CPL 3: RIP and RSP in the face, and below
+ *                                          face_stack RFLAGS, RAX, RCX; the program may
+ *                                          have written there
  * uintr_reflected: RIP of the INT3 by which the direct way hands a fault to the kernel.
  */
 extern char uintr_notify_begin[], uintr_notify_end[], uintr_ud_begin[], uintr_ud_end[];
 extern char uintr_ud_fast_begin[], uintr_ud_fast_end[], uintr_ud_slow[];
 extern char uintr_push_direct_begin[], uintr_push_direct_end[];
-extern char uintr_push_resident_begin[], uintr_push_resident_end[];
+extern char uintr_enter[], uintr_enter_end[];
 extern char uintr_reflected[];
 
-/* Direct way only: the same effects without a trap, to be called by user code. */
+/*
+ * The same effects without a trap, for user code: uintr_fast_uiret in both ways, jumped to;
+ * uintr_fast_senduipi in the direct way. GS must hold the block. .microcode.user is in the
+ * user's reach, the rest of .microcode only in the direct way.
+ */
 extern char uintr_fast_uiret[];
 void uintr_fast_senduipi(uint64_t index);
 

@@ -8,13 +8,15 @@ import (
 	"gvmm/uintr"
 )
 
-// BlockSize is the length of a Block in bytes; it is aligned to it.
-const BlockSize = 4096
+// A Block is two pages, at a page's address.
+const (
+	BlockSize  = 2 * blockPage
+	blockPage  = 4096
+	blockFlags = blockPage - 1 // bits below the address in GVMM_MSR_BLOCK
+)
 
 // Offsets in a Block: UC_* of guests/lib/abi.h.
 const (
-	offUIRR        = 0x00
-	offUIF         = 0x08
 	offHandler     = 0x10
 	offStackAdjust = 0x18
 	offMisc        = 0x20
@@ -23,14 +25,21 @@ const (
 	offControl     = 0x38
 	offAdjustAnd   = 0x40
 	offAdjustSub   = 0x48
+
+	offUIRR        = 0x1000 // the face
+	offUIF         = 0x1008
+	offFaceHandler = 0x1010
+	offFaceAnd     = 0x1018
+	offFaceSub     = 0x1020
 )
 
 // ErrBlock is a block address that the guest may not give.
-var ErrBlock = errors.New("hw: the block is not a page of RAM")
+var ErrBlock = errors.New("hw: the block is not two pages of RAM")
 
-// A Block is the page of guest memory in which the microcode keeps a
-// processor's user-interrupt state, UINTR's six MSRs first. The guest can write
-// whatever it likes there: it is its own state, and nothing of ours.
+// A Block is the guest memory in which the microcode keeps a processor's
+// user-interrupt state: a page of its own, and the face, a page that the guest's
+// program may reach. The guest can write whatever it likes there: it is its own
+// state, and nothing of ours.
 type Block []byte
 
 // State reads the architectural state. What the guest could not have reached
@@ -65,13 +74,15 @@ func (b Block) SetState(s uintr.State) {
 	set(offMisc, uint64(s.UINV)<<32|uint64(s.UITTSize))
 	set(offPD, s.UPIDAddr)
 	set(offTT, s.UITTAddr)
+	and, sub := ^uint64(0), s.StackAdjust
 	if s.StackAdjust&1 != 0 {
-		set(offAdjustAnd, 0)
-		set(offAdjustSub, -s.StackAdjust)
-	} else {
-		set(offAdjustAnd, ^uint64(0))
-		set(offAdjustSub, s.StackAdjust)
+		and, sub = 0, -s.StackAdjust
 	}
+	set(offAdjustAnd, and)
+	set(offAdjustSub, sub)
+	set(offFaceHandler, s.Handler)
+	set(offFaceAnd, and)
+	set(offFaceSub, sub)
 }
 
 // setControl models CR4.UINTR, which no KVM lets a guest set.
@@ -89,7 +100,7 @@ type Memory interface {
 
 // blockAt returns the block at a guest-physical address.
 func blockAt(m Memory, addr uint64) (Block, error) {
-	if addr%BlockSize != 0 {
+	if addr%blockPage != 0 {
 		return nil, fmt.Errorf("%w: %#x", ErrBlock, addr)
 	}
 	b, err := m.View(addr, BlockSize)

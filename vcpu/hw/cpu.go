@@ -305,8 +305,8 @@ func (c *CPU) setState(s uintr.State) {
 
 // setBlock takes the address of the block. The state moves into it.
 func (c *CPU) setBlock(v uint64) bool {
-	b, err := blockAt(c.memory, v&^(BlockSize-1))
-	if err != nil || v&(BlockSize-2) != 0 {
+	b, err := blockAt(c.memory, v&^blockFlags)
+	if err != nil || v&blockFlags&^1 != 0 {
 		return false
 	}
 	s := c.state()

@@ -15,9 +15,9 @@
 #define TRAMPOLINE  0x8000
 #define MAX_CPUS    16
 
-/* A CPU's memory: the block, then its stacks; its address is RSP rounded down. */
+/* A CPU's memory: the block (two pages), then its stacks; its address is RSP rounded down. */
 #define CPU_SHIFT      14
-#define CPU_STACK_TOP  0x2800 /* system calls, interrupts */
+#define CPU_STACK_TOP  0x3000 /* system calls, interrupts */
 #define CPU_FAULT_TOP  0x3800 /* #PF, #GP, #SS, #DF (IST 3) */
 
 #define KCS 0x10
@@ -56,7 +56,7 @@ struct tss {
 
 struct cpu {
 	struct gvmm_cpu_block block;
-	uint8_t stacks[CPU_FAULT_TOP - GVMM_PAGE];
+	uint8_t stacks[CPU_FAULT_TOP - sizeof(struct gvmm_cpu_block)];
 	struct tss tss;
 	uint32_t index;
 	volatile uint32_t online;

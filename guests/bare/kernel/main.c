@@ -2,24 +2,41 @@
 #include "kernel.h"
 
 extern uint64_t kernel_pt[512], apic_pt[512], doorbell_pt[512];
-extern char microcode_pages[], microcode_pages_end[];
+extern char microcode_pages[], microcode_pages_end[], microcode_user_pages[], microcode_user_pages_end[];
 extern struct { uint64_t low, high; } uitt[], irt[];
 
 static const struct program_header *const program = (struct program_header *)USER_BASE;
 
-// give_to_user puts the microcode, the blocks and UPIDs, the doorbells and the APIC in reach of CPL 3.
-static void give_to_user(void)
+// open_pages lets the program reach n bytes of the kernel's memory, in whole pages.
+static void open_pages(const void *from, uint64_t n)
+{
+	const uint64_t user = 4;
+	uint64_t page = PHYSICAL(from) / GVMM_PAGE, end = (PHYSICAL(from) + n + GVMM_PAGE - 1) / GVMM_PAGE;
+
+	for (; page < end; page++)
+		kernel_pt[page] |= user;
+}
+
+// give_faces puts into the program's reach what concerns it alone.
+static void give_faces(void)
+{
+	open_pages(microcode_user_pages, microcode_user_pages_end - microcode_user_pages);
+	for (uint32_t i = 0; i < cpu_count; i++)
+		open_pages(&cpus[i].block.uirr, GVMM_PAGE);
+}
+
+// give_microcode puts the microcode, the blocks and UPIDs, the doorbells and the APIC into its reach as well.
+static void give_microcode(void)
 {
 	const uint64_t user = 4;
 
-	for (char *p = microcode_pages; p < microcode_pages_end; p += GVMM_PAGE)
-		kernel_pt[PHYSICAL(p) / GVMM_PAGE] |= user;
+	open_pages(microcode_pages, microcode_pages_end - microcode_pages);
 	for (uint32_t i = 0; i < cpu_count; i++) {
-		kernel_pt[PHYSICAL(&cpus[i].block) / GVMM_PAGE] |= user;
+		open_pages(&cpus[i].block, GVMM_PAGE);
 		doorbell_pt[((doorbells >> 12) & 511) + i] |= user;
 	}
-	kernel_pt[PHYSICAL(upids) / GVMM_PAGE] |= user;
-	kernel_pt[PHYSICAL(uitt) / GVMM_PAGE] |= user;
+	open_pages(upids, sizeof upids);
+	open_pages(uitt, GVMM_PAGE);
 	apic_pt[0] |= user;
 }
 
@@ -52,10 +69,10 @@ static void describe(struct cpu *c, const char *command_line)
 	info->uitt = (uint64_t)uitt;
 	info->irt = (uint64_t)irt;
 	info->iommu = iommu_registers;
-	if (way == GVMM_WAY_DIRECT) {
+	if (way == GVMM_WAY_DIRECT || way == GVMM_WAY_RESIDENT)
 		info->fast_uiret = (uint64_t)uintr_fast_uiret;
+	if (way == GVMM_WAY_DIRECT)
 		info->fast_senduipi = (uint64_t)uintr_fast_senduipi;
-	}
 }
 
 struct start_info {
@@ -75,8 +92,10 @@ void kernel_main(uint64_t index, const struct start_info *start)
 		cpu_idle(c);
 	}
 	machine_discover();
+	if (way == GVMM_WAY_DIRECT || way == GVMM_WAY_RESIDENT)
+		give_faces();
 	if (way == GVMM_WAY_DIRECT)
-		give_to_user();
+		give_microcode();
 	uintr_init(c);
 	devices_init();
 	smp_start();

@@ -115,10 +115,19 @@ int unwind_microcode(struct cpu *c, struct trap_frame *f, uint64_t *vector, uint
 		f->rcx = saved[0];
 		f->rax = saved[1];
 		return_to(f, (const struct hardware_frame *)(block + UC_NOTIFY_TOP - 40));
-		int push = within(rip, uintr_push_direct_begin, uintr_push_direct_end) ||
-			   within(rip, uintr_push_resident_begin, uintr_push_resident_end);
+		int push = within(rip, uintr_push_direct_begin, uintr_push_direct_end);
 		access_fault(f, vector, push ? ACCESS_USER : ACCESS_UPID);
 		mmio_write32(MMIO(0xfee000b0), 0);
+	} else if (within(rip, uintr_enter, uintr_enter_end)) {
+		const uint64_t *saved = (const uint64_t *)(block + UC_FACE_TOP - 24);
+		const uint64_t mask = 0x254dd5; // what the program may change
+
+		f->rcx = saved[0];
+		f->rax = saved[1];
+		f->rflags = (f->rflags & ~mask) | (saved[2] & mask);
+		f->rip = c->block.face_rip;
+		f->rsp = c->block.face_rsp;
+		access_fault(f, vector, ACCESS_USER);
 	} else if (within(rip, uintr_ud_begin, uintr_ud_end)) {
 		const struct uc_regs *r = (const struct uc_regs *)(block + UC_UD_TOP) - 1;
 		const uint64_t *from = &r->r15;

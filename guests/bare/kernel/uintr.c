@@ -38,10 +38,11 @@ void uintr_init(struct cpu *c)
 		c->block.doorbells = doorbells;
 		c->block.cpus = cpu_count;
 		c->block.user_limit = (1ull << 47) - 1;
+		c->block.face_stack = (uint64_t)&c->block + UC_FACE_TOP;
+		wrmsr(MSR_GS_BASE, (uint64_t)&c->block);
 		wrmsr(GVMM_MSR_BLOCK, PHYSICAL(&c->block) | 1);
 	}
 	if (way == GVMM_WAY_DIRECT) {
-		wrmsr(MSR_GS_BASE, (uint64_t)&c->block);
 		notification_gate(VECTOR_UINTR);
 		gate(UD, uintr_ud_direct, 3, 2, TRAP_GATE, UCS);
 	} else if (way == GVMM_WAY_RESIDENT) {

@@ -179,6 +179,7 @@ static void report(struct ut_result *r)
 	struct gvmm_cpu_block b;
 
 	peek(program_info->block, &b, offsetof(struct gvmm_cpu_block, control));
+	peek(program_info->block + UC_UIRR, &b.uirr, offsetof(struct gvmm_cpu_block, face_handler) - UC_UIRR);
 	r->after = (struct ut_state){
 		.uirr = b.uirr, .uif = b.uif, .handler = b.handler, .stackadjust = b.stackadjust, .upidaddr = b.pd,
 		.uittaddr = b.tt, .uinv = b.misc >> 32, .uittsize = b.misc,

@@ -141,7 +141,7 @@ static uint64_t pending(uint64_t unused)
 {
 	(void)unused;
 	uintr_testui(); // trapped, so that what waits is delivered
-	return (peek(program_info->upids, 8) & 1) | peek(program_info->upids + 8, 8) | peek(program_info->block, 8);
+	return (peek(program_info->upids, 8) & 1) | peek(program_info->upids + 8, 8) | peek(program_info->block + UC_UIRR, 8);
 }
 
 static void stui_on(uint64_t rsp)
@@ -152,7 +152,7 @@ static void stui_on(uint64_t rsp)
 static uint64_t waits(uint64_t unused)
 {
 	(void)unused;
-	return !!peek(program_info->block, 8); // UIRR
+	return !!peek(program_info->block + UC_UIRR, 8);
 }
 
 static void deliver_on(const char *what, uint64_t rsp, uint64_t vector)
