@@ -47,16 +47,16 @@ func TestExitsMeasuresEveryVariantAtEveryDepth(t *testing.T) {
 		calls := 0
 		o := ExitsOptions{
 			Image: image, Disk: disk, Way: way, Requests: 100, Depths: []int{1, 8}, Rounds: 1,
-			Progress: func(done, total int) { calls++; require.Equal(t, 8, total); require.Equal(t, calls, done) },
+			Progress: func(done, total int) { calls++; require.Equal(t, 10, total); require.Equal(t, calls, done) },
 		}
 		r, err := Exits(testContext(t), o)
 		require.NoError(t, err)
 		require.Equal(t, way.String(), r.Way)
-		require.Equal(t, 8, calls)
-		require.Len(t, r.Rows, 8)
+		require.Equal(t, 10, calls)
+		require.Len(t, r.Rows, 10)
 		for i := range 2 {
-			rows := r.Rows[4*i : 4*i+4]
-			polled, posted, signal, doorbells := rows[0], rows[1], rows[2], rows[3]
+			rows := r.Rows[5*i : 5*i+5]
+			polled, posted, signal, doorbells, kick := rows[0], rows[1], rows[2], rows[3], rows[4]
 			for _, row := range rows {
 				require.Equal(t, o.Depths[i], row.Depth)
 				require.EqualValues(t, 100, row.Completions, row.Variant)
@@ -68,6 +68,10 @@ func TestExitsMeasuresEveryVariantAtEveryDepth(t *testing.T) {
 			}
 			require.Greater(t, doorbells.UserExits, signal.UserExits, "doorbells must leave to user space")
 			require.InDelta(t, 1, signal.ExitsRatio, 1e-9)
+			require.NotZero(t, kick.Interrupts)
+			if o.Depths[i] == 1 {
+				require.Greater(t, kick.UserExits, posted.UserExits+0.9, "a kick leaves to user space every time")
+			}
 		}
 	}
 }

@@ -27,7 +27,7 @@ type Kernel struct {
 	vm   *kvm.VM
 	base uint64 // of the doorbells, guest-physical
 
-	mu        sync.Mutex // guards what follows; never taken to send
+	mu        sync.Mutex // guards what follows; never taken by SendMSI
 	doorbells []doorbell
 
 	sent    atomic.Uint64
@@ -100,6 +100,16 @@ func (k *Kernel) Arm(cpu uint32, vector uint8) error {
 		return err
 	}
 	return k.vm.AssignIOEventFD(k.ioeventfd(cpu))
+}
+
+// Armed is the vector that the processor's doorbell raises, 0 for none.
+func (k *Kernel) Armed(cpu uint32) uint8 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if int(cpu) >= len(k.doorbells) {
+		return 0
+	}
+	return k.doorbells[cpu].vector
 }
 
 func (k *Kernel) ioeventfd(cpu uint32) kvm.IOEventFD {

@@ -27,6 +27,8 @@ type Config struct {
 	// Posted lets the remapping unit post to UPIDs; without it a completion is
 	// remapped to the guest kernel, as in a machine without posted interrupts.
 	Posted bool
+	// Kick notifies by a kick that rewrites the processor's registers instead of an interrupt, for comparison.
+	Kick bool
 	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.
 	DoorbellExits bool
 

@@ -112,8 +112,12 @@ func (m *Machine) addInterrupts() error {
 	if m.apics, err = irqchip.NewKernel(m.hw.VM, doorbellBase, m.config.CPUs); err != nil {
 		return err
 	}
+	var deliver pci.MSISender = m.apics
+	if m.config.Kick {
+		deliver = &kicker{machine: m}
+	}
 	m.iommu = iommu.New(iommu.Config{
-		Memory: m.memory, Deliver: m.apics, Posted: m.config.Posted && m.way != hw.WayNone,
+		Memory: m.memory, Deliver: deliver, Posted: m.config.Posted && m.way != hw.WayNone,
 	})
 	if err := m.space.Map(doorbellBase, m.apics.Size(), m.apics); err != nil {
 		return err
@@ -132,6 +136,11 @@ func (m *Machine) addCPUs(entry boot.Entry) error {
 			}
 		}
 	}
+	if m.config.Kick {
+		config.Kick = func(cpu uint32, vector uint8) {
+			_ = m.apics.SendMSI(pci.Message{Address: irqchip.Address(cpu), Data: uint32(vector)})
+		}
+	}
 	for config.ID = range n {
 		c, err := m.hw.NewCPU(config)
 		if err != nil {
@@ -144,6 +153,20 @@ func (m *Machine) addCPUs(entry boot.Entry) error {
 		return err
 	}
 	return m.cpus[0].SetPVH(entry.PVH, info)
+}
+
+// kicker delivers notifications by kicks, and any other message to the local APICs.
+type kicker struct{ machine *Machine }
+
+// SendMSI implements pci.MSISender.
+func (k *kicker) SendMSI(msg pci.Message) error {
+	for i, c := range k.machine.cpus {
+		if vector := k.machine.apics.Armed(uint32(i)); vector != 0 && msg.Data&0x7ff == uint32(vector) && msg.Address == irqchip.Address(uint32(i)) {
+			c.KickNotify(vector)
+			return nil
+		}
+	}
+	return k.machine.apics.SendMSI(msg)
 }
 
 // Way is how user interrupts go in this machine.

@@ -25,6 +25,8 @@ type CPUConfig struct {
 	Leaves []kvm.CPUIDEntry
 	// UINVChanged, if set, is called on the processor's goroutine when the guest arms another notification vector.
 	UINVChanged func(cpu uint32, vector uint8)
+	// Kick, if set, allows KickNotify, and sends the vector as an interrupt message where a kick cannot deliver.
+	Kick func(cpu uint32, vector uint8)
 }
 
 // msrBlock is GVMM_MSR_BLOCK of guests/lib/abi.h: the block's address, and the
@@ -49,7 +51,8 @@ type CPU struct {
 
 	tsc atomic.Pointer[TSC]
 
-	interrupted func() // for the probe: called after EINTR, may change synchronised registers
+	interrupted func()        // if set, called after EINTR; may change synchronised registers
+	notified    atomic.Uint32 // vector of a kick that is to be taken, 0 for none
 }
 
 var _ vcpu.CPU = (*CPU)(nil)
@@ -74,6 +77,10 @@ func (c *CPU) init(host kvm.CPUID) error {
 		return err
 	}
 	c.readTSC()
+	if c.config.Kick != nil {
+		c.run.SetValidRegs(kvm.SyncRegs | kvm.SyncSRegs)
+		c.interrupted = c.takeKick
+	}
 	// Opened now: later the ioctl would wait for KVM_RUN to return.
 	var err error
 	c.stats, err = c.vcpu.Stats()
