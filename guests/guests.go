@@ -11,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"sync"
 )
 
@@ -37,15 +39,38 @@ func Build(out, image string) (string, error) {
 			return "", fmt.Errorf("%w: %w", ErrToolchain, err)
 		}
 	}
-	_, self, _, _ := runtime.Caller(0)
 	path := filepath.Join(out, image+".img")
 	building.Lock()
 	defer building.Unlock()
-	cmd := exec.Command("make", "-s", "-C", filepath.Join(filepath.Dir(self), "bare"), "OUT="+out, path)
+	cmd := exec.Command("make", "-s", "-C", filepath.Join(folder(), "bare"), "OUT="+out, path)
 	// A make above this one must not lend its flags or its job server.
 	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("guests: building %s: %w\n%s", image, err, text)
 	}
 	return path, nil
+}
+
+var define = regexp.MustCompile(`(?m)^#define\s+(\w+)\s+(0x[0-9a-f]+|[0-9]+)\b`)
+
+// ABI reads the numbers that lib/abi.h defines, for tests that compare the two
+// halves of what guests and the VMM agree on.
+func ABI() (map[string]uint64, error) {
+	text, err := os.ReadFile(filepath.Join(folder(), "lib", "abi.h"))
+	if err != nil {
+		return nil, fmt.Errorf("guests: %w", err)
+	}
+	abi := make(map[string]uint64)
+	for _, m := range define.FindAllStringSubmatch(string(text), -1) {
+		if abi[m[1]], err = strconv.ParseUint(m[2], 0, 64); err != nil {
+			return nil, fmt.Errorf("guests: abi.h: %s: %w", m[1], err)
+		}
+	}
+	return abi, nil
+}
+
+// folder is where this package's sources are.
+func folder() string {
+	_, self, _, _ := runtime.Caller(0)
+	return filepath.Dir(self)
 }

@@ -1,7 +1,6 @@
 package vmm
 
 import (
-	"encoding/binary"
 	"sync/atomic"
 
 	"gvmm/vcpu"
@@ -80,10 +79,5 @@ func (m *Machine) ReadMSR(int, uint32) (uint64, bool) { return 0, false }
 
 // WriteMSR implements vcpu.Handler.
 func (m *Machine) WriteMSR(_ int, msr uint32, v uint64) bool {
-	if msr != msrLatency {
-		return false
-	}
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], v)
-	return m.registerLatency(v) == nil
+	return msr == msrLatency && m.registerLatency(v) == nil
 }

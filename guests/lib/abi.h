@@ -3,7 +3,7 @@
  * What a guest and gvmm agree on, for C and assembly alike: the discovery leaf,
  * the paravirtual MSRs and the per-CPU block in which the microcode of the
  * direct and resident ways keeps the architectural state.
- * The VMM's half is vmm/abi.go; vmm's tests compare the two.
+ * The VMM's half is in vcpu/hw and vmm, whose tests read this file and compare.
  */
 #ifndef GVMM_ABI_H
 #define GVMM_ABI_H

@@ -20,7 +20,6 @@ type Memory interface {
 // Entry is where a loaded kernel starts.
 type Entry struct {
 	PVH uint32 // physical address of the 32-bit entry
-	End uint64 // first physical address behind the image
 }
 
 // firstUsable is where RAM is an image's: below lie the start information and
@@ -68,7 +67,6 @@ func loadELF(r io.ReaderAt, m Memory) (Entry, error) {
 			if loaded += p.Memsz; loaded > loadLimit {
 				return Entry{}, fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
 			}
-			e.End = max(e.End, p.Paddr+p.Memsz)
 		case elf.PT_NOTE:
 			if entry, ok := pvhNote(p, f.ByteOrder); ok {
 				e.PVH, found = entry, true

@@ -83,7 +83,7 @@ func TestAnImageIsLoadedWithItsZeroedRest(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, image(load, pvh), 0o600))
 	e, err := Load(path, m)
 	require.NoError(t, err)
-	require.Equal(t, Entry{PVH: 0x100000, End: 0x100010}, e)
+	require.Equal(t, Entry{PVH: 0x100000}, e)
 	require.Equal(t, append([]byte("text"), make([]byte, 12)...), []byte(m[0x100000:0x100010]))
 	require.EqualValues(t, 0xaa, m[0x100010])
 	require.EqualValues(t, 0xaa, m[0xfffff])
@@ -150,10 +150,7 @@ func FuzzLoad(f *testing.F) {
 	m := make(ram, testRAM)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		clear(m[:firstUsable])
-		e, err := loadELF(bytes.NewReader(b), m)
-		if err == nil {
-			require.LessOrEqual(t, e.End, uint64(testRAM))
-		}
+		_, _ = loadELF(bytes.NewReader(b), m)
 		require.Equal(t, make([]byte, firstUsable), []byte(m[:firstUsable]), "the start information's place is not the image's")
 	})
 }
