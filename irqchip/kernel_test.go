@@ -23,7 +23,7 @@ func newKernel(t *testing.T) *Kernel {
 	require.NoError(t, mem.AddRAM(0, 1<<20))
 	t.Cleanup(func() { require.NoError(t, mem.Close()) })
 	m, err := hw.Open(kvm.DefaultPath, mem)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EACCES) {
+	if errors.Is(err, kvm.ErrNoKVM) {
 		t.Skipf("needs KVM: %v", err)
 	}
 	require.NoError(t, err)
