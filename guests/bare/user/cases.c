@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs the cases of uintr/uintrtest that the test put into memory, or, with soak=1, spins under
-// notifications that the test sends and looks whether any of them is felt.
+// notifications that the test sends and looks whether any of them is felt. With nested=1 a notification
+// comes at each instruction of the microcode that the test names.
 #include "user.h"
 #include "../../../uintr/uintrtest/uintrtest.h"
 
@@ -24,6 +25,8 @@ uint64_t lost_flags; /* of RFLAGS, by an IRETQ of the kernel's */
 volatile uint32_t soak_stop;
 volatile uint64_t soak_counts[64], soak_rounds;
 uint64_t soak_uiret;
+struct { uint64_t at, pushed; } nested_points[64]; /* pushed: bytes on the face's stack, or -1: not yet there */
+uint64_t nested_count, nested_done;
 
 // cases_entry.S
 extern const struct ut_bases bases;
@@ -246,6 +249,37 @@ static void soak(void)
 		die("a request was left over");
 }
 
+// nested has a notification with a request arrive at each of nested_points in uintr_enter, which a spurious one
+// has brought the program to: the request must be delivered with the program's own context.
+static void nested(void)
+{
+	enum { REQUEST = 9, UINV = 0xec, ON = 1 };
+	const uint64_t rflags = 0xa97, rsp = bases.stack_top - 256, face_top = program_info->block + UC_FACE_TOP;
+	volatile uint64_t *face = (uint64_t *)face_top;
+	const struct ut_case c = {
+		.before = { .uif = 1, .handler = bases.handler, .stackadjust = 128, .upidaddr = bases.upid_array, .uinv = UINV },
+		.upid = { { ON | UINV << 16, 1 << REQUEST } },
+	};
+
+	for (; nested_done < nested_count; nested_done++) {
+		uint64_t pushed = nested_points[nested_done].pushed;
+
+		for (int i = 0; i < REGISTERS; i++)
+			case_registers[i] = 0x0101010101010101 * (i + 1);
+		load(&c);
+		*(volatile uint64_t *)(program_info->block + UC_FACE_RIP) = bases.after[UT_OP_NOTIFY];
+		*(volatile uint64_t *)(program_info->block + UC_FACE_RSP) = rsp;
+		face[-1] = rflags;
+		face[-2] = SYS_IPI;
+		face[-3] = case_registers[RCX];
+		raise(UINV, UINV, nested_points[nested_done].at, rflags, pushed == -1ull ? rsp : face_top - pushed);
+		const uint64_t *frame = (uint64_t *)ended_rsp;
+		if (!ended_by_delivery || frame[0] != REQUEST || frame[1] != bases.after[UT_OP_NOTIFY] || frame[3] != rsp ||
+		    (frame[2] ^ rflags) & ~lost_flags || peek64(program_info->block + UC_UIRR))
+			die("a request was lost, or came with another context");
+	}
+}
+
 void on_user_interrupt(uint64_t vector, uint64_t tsc)
 {
 	(void)vector, (void)tsc;
@@ -265,6 +299,10 @@ int main(void)
 	}
 	prepare();
 	look_for_lost_flags();
+	if (option("nested", 0)) {
+		nested();
+		return 0;
+	}
 	for (uint64_t i = 0; i < case_count && i < CASES_MAX; i++) {
 		run(&cases[i], &results[i]);
 		report(&results[i]);
