@@ -54,13 +54,11 @@
 #define UC_FAULT_ERROR  0x088
 #define UC_FAULT_ADDR   0x090
 #define UC_ACCESS       0x098 /* whose access is under way: ACCESS_* */
-#define UC_NOTIFIED     0x0a0 /* direct only: notifications processed, ... */
-#define UC_DELIVERED    0x0a8 /* ... user interrupts delivered */
-#define UC_USER_LIMIT   0x0b0 /* highest address of the user's half */
-#define UC_SAVED_RAX    0x0b8 /* direct only: ... and its registers */
-#define UC_SAVED_RCX    0x0c0
-#define UC_LOG_VECTOR   0x0c8 /* direct only: a delivery under way, ... */
-#define UC_LOG_RSP      0x0d0 /* ... if this is not 0 */
+#define UC_USER_LIMIT   0x0a0 /* highest address of the user's half */
+#define UC_SAVED_RAX    0x0a8 /* direct only: ... and its registers */
+#define UC_SAVED_RCX    0x0b0
+#define UC_LOG_VECTOR   0x0b8 /* direct only: a delivery under way, ... */
+#define UC_LOG_RSP      0x0c0 /* ... if this is not 0 */
 #define UC_UIRR         0x1000 /* the face */
 #define UC_UIF          0x1008
 #define UC_FACE_HANDLER 0x1010 /* copies that the VMM keeps: UIHANDLER, ... */
@@ -100,9 +98,9 @@ struct gvmm_cpu_block {
 	uint64_t saved_rip, saved_rflags, saved_rsp;
 	uint64_t doorbells, cpus, self;
 	uint64_t fault_vector, fault_error, fault_addr, access;
-	uint64_t notified, delivered, user_limit;
+	uint64_t user_limit;
 	uint64_t saved_rax, saved_rcx, log_vector, log_rsp;
-	uint8_t rest[GVMM_PAGE - 27 * 8];
+	uint8_t rest[GVMM_PAGE - 25 * 8];
 	uint64_t uirr, uif;
 	uint64_t face_handler, face_and, face_sub, face_rip, face_rsp, face_stack;
 	uint8_t face_rest[GVMM_PAGE - 8 * 8];
@@ -110,7 +108,6 @@ struct gvmm_cpu_block {
 _Static_assert(sizeof(struct gvmm_cpu_block) == 2 * GVMM_PAGE, "two pages");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, uirr) == UC_UIRR, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, face_stack) == UC_FACE_STACK, "offsets");
-_Static_assert(__builtin_offsetof(struct gvmm_cpu_block, delivered) == UC_DELIVERED, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, user_limit) == UC_USER_LIMIT, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, log_rsp) == UC_LOG_RSP, "offsets");
 _Static_assert(__builtin_offsetof(struct gvmm_cpu_block, saved_rip) == UC_SAVED_RIP, "offsets");

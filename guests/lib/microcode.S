@@ -12,7 +12,7 @@
  * there is counted, 16 instructions for a notification. It moves the requests, which is the
  * kernel's; whether and how to deliver concerns the program alone, and is done at CPL 3.
  */
-#include "abi.h"
+#include "microcode.h"
 
 /* A block field seen from RSP, `pushed` bytes below the gate's hardware frame. */
 #define N(field, pushed) ((field) - UC_NOTIFY_TOP + 40 + (pushed))(%rsp)
@@ -23,9 +23,6 @@
 #define F_CS(pushed)     (8 + (pushed))(%rsp)
 #define F_RFLAGS(pushed) (16 + (pushed))(%rsp)
 #define F_RSP(pushed)    (24 + (pushed))(%rsp)
-
-#define TF_RF 0x10100
-#define UIRET_FLAGS 0x254dd5 /* what UIRET takes from the popped RFLAGS */
 
 /* ---- always in the program's reach, at CPL 3; GS holds the block ---- */
 
@@ -95,31 +92,6 @@ uintr_enter_resume:
 uintr_enter_end:
 
 	.section .microcode, "ax", @progbits
-
-/*
- * Delivery, first half: the frame is stored before any state changes, so that a fault on
- * the user's stack leaves RSP, UIRR and UIF as they were. \name delimits those stores: a
- * fault between \name\()_begin and \name\()_end is the user's own access. Leaves the
- * vector in RAX and the new RSP in RCX.
- */
-	.macro PUSH_FRAME name
-	mov	F_RSP(16), %rcx
-	and	N(UC_ADJUST_AND, 16), %rcx
-	sub	N(UC_ADJUST_SUB, 16), %rcx
-	and	$-16, %rcx
-	sub	$32, %rcx
-	mov	F_RSP(16), %rax
-	.globl	\name\()_begin, \name\()_end
-\name\()_begin:
-	mov	%rax, 24(%rcx)
-	mov	F_RFLAGS(16), %rax
-	mov	%rax, 16(%rcx)
-	mov	F_RIP(16), %rax
-	mov	%rax, 8(%rcx)
-	bsr	N(UC_UIRR, 16), %rax
-	mov	%rax, (%rcx)
-\name\()_end:
-	.endm
 
 	.globl	uintr_notify_begin
 uintr_notify_begin:
@@ -221,7 +193,6 @@ uintr_notify_window: /* what is drained is in RCX until it is in UIRR */
 	xchg	%rcx, 8(%rax)
 	or	%rcx, N(UC_UIRR, 16)
 uintr_notify_drained:
-	incq	N(UC_NOTIFIED, 16)
 	mov	F_RIP(16), %rax
 	sub	$uintr_ud_begin, %rax
 	cmp	$uintr_ud_end - uintr_ud_begin, %rax
@@ -230,11 +201,29 @@ uintr_notify_drained:
 	je	2f
 	cmpb	$0, N(UC_UIF, 16)
 	je	2f
-	PUSH_FRAME uintr_push_direct
+	/*
+	 * Delivery, first half: the frame is stored before any state changes, so that a fault
+	 * on the user's stack, met between the two labels, leaves RSP, UIRR and UIF as they were.
+	 */
+	mov	F_RSP(16), %rcx
+	and	N(UC_ADJUST_AND, 16), %rcx
+	sub	N(UC_ADJUST_SUB, 16), %rcx
+	and	$-16, %rcx
+	sub	$32, %rcx
+	mov	F_RSP(16), %rax
+	.globl	uintr_push_direct_begin, uintr_push_direct_end
+uintr_push_direct_begin:
+	mov	%rax, 24(%rcx)
+	mov	F_RFLAGS(16), %rax
+	mov	%rax, 16(%rcx)
+	mov	F_RIP(16), %rax
+	mov	%rax, 8(%rcx)
+	bsr	N(UC_UIRR, 16), %rax
+	mov	%rax, (%rcx)
+uintr_push_direct_end:
 	mov	%rax, N(UC_LOG_VECTOR, 16)
 	mov	%rcx, N(UC_LOG_RSP, 16)
 	COMMIT	16
-	incq	N(UC_DELIVERED, 16)
 	REFRAME	16
 2:	pop	%rcx
 	pop	%rax

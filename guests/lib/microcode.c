@@ -16,10 +16,8 @@ enum op { OP_NONE, OP_SENDUIPI, OP_UIRET, OP_TESTUI, OP_CLUI, OP_STUI };
 #define UPID_ON       1ull
 #define UPID_SN       2ull
 #define UPID_RESERVED 0xff00fffcull
-#define UIRET_FLAGS   0x254dd5ull
 #define ARITHMETIC    0x8d5ull /* CF PF AF ZF SF OF */
 #define RF            0x10000ull
-#define RF_TF         0x10100ull
 
 struct insn {
 	enum op op;
@@ -177,7 +175,7 @@ UC static int uiret(struct uc_regs *r, struct gvmm_cpu_block *b)
 	if ((int64_t)(rip << 16) >> 16 != (int64_t)rip)
 		return raise(b, GP);
 	r->rip = rip;
-	r->rflags = (r->rflags & ~UIRET_FLAGS) | (rflags & UIRET_FLAGS);
+	r->rflags = (r->rflags & ~(uint64_t)UIRET_FLAGS) | (rflags & UIRET_FLAGS);
 	r->rsp = rsp;
 	b->uif = 1;
 	return 0;
@@ -226,6 +224,6 @@ UC int uintr_deliver(struct uc_regs *r, struct gvmm_cpu_block *b)
 	b->uif = 0;
 	r->rsp = rsp - 32;
 	r->rip = b->handler;
-	r->rflags &= ~RF_TF;
+	r->rflags &= ~(uint64_t)TF_RF;
 	return 0;
 }

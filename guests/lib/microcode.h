@@ -4,6 +4,10 @@
 #define GVMM_MICROCODE_H
 #include "abi.h"
 
+#define UIRET_FLAGS 0x254dd5 /* what UIRET takes from the popped RFLAGS, and a program may change (uintr.md §1.9) */
+#define TF_RF       0x10100  /* of RFLAGS: not the handler's (uintr.md §1.8) */
+
+#ifndef __ASSEMBLER__
 /* Registers of the interrupted code, as microcode.S saves them below a hardware frame. */
 struct uc_regs {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
@@ -54,4 +58,5 @@ void uintr_user_fault(struct gvmm_cpu_block *b, uint64_t addr);
 
 /* Provided by the kernel: the stack holds vector, error code and a hardware frame. */
 extern char uintr_raise[];
+#endif
 #endif

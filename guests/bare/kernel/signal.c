@@ -120,11 +120,10 @@ int unwind_microcode(struct cpu *c, struct trap_frame *f, uint64_t *vector, uint
 		mmio_write32(MMIO(0xfee000b0), 0);
 	} else if (within(rip, uintr_enter, uintr_enter_end)) {
 		const uint64_t *saved = (const uint64_t *)(block + UC_FACE_TOP - 24);
-		const uint64_t mask = 0x254dd5; // what the program may change
 
 		f->rcx = saved[0];
 		f->rax = saved[1];
-		f->rflags = (f->rflags & ~mask) | (saved[2] & mask);
+		f->rflags = (f->rflags & ~(uint64_t)UIRET_FLAGS) | (saved[2] & UIRET_FLAGS);
 		f->rip = c->block.face_rip;
 		f->rsp = c->block.face_rsp;
 		access_fault(f, vector, ACCESS_USER);
