@@ -86,7 +86,7 @@ func Exits(ctx context.Context, o ExitsOptions) (*ExitsResult, error) {
 	for range o.Rounds {
 		for di, depth := range o.Depths {
 			for vi, v := range variants {
-				r, err := o.run(ctx, v, depth)
+				r, err := o.run(ctx, v, depth, result.Probe)
 				if err != nil {
 					return nil, fmt.Errorf("%s, depth %d: %w", v.name, depth, err)
 				}
@@ -121,12 +121,13 @@ func Exits(ctx context.Context, o ExitsOptions) (*ExitsResult, error) {
 	return result, nil
 }
 
-func (o ExitsOptions) run(ctx context.Context, v variant, depth int) (*vmm.Report, error) {
+// run runs one variant. The host is probed by the first, and probe is nil then.
+func (o ExitsOptions) run(ctx context.Context, v variant, depth int, probe *hw.Probe) (*vmm.Report, error) {
 	var text bytes.Buffer
 	r, err := Run(ctx, vmm.Config{
 		Image: o.Image, Disks: []vmm.Disk{{Path: o.Disk, ReadOnly: true}}, KVM: o.KVM,
 		Command: fmt.Sprintf("depth=%d requests=%d hash=0 %s", depth, o.Requests, v.command),
-		UINTR:   true, Way: o.Way, Posted: v.posted, DoorbellExits: v.exits, Kick: v.kick, Serial: &text,
+		UINTR:   true, Way: o.Way, Probe: probe, Posted: v.posted, DoorbellExits: v.exits, Kick: v.kick, Serial: &text,
 	})
 	if err == nil && r.Status != 0 {
 		err = fmt.Errorf("the guest failed with status %d: %s", r.Status, bytes.TrimSpace(text.Bytes()))

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -11,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gvmm/guests"
-	"gvmm/kvm"
+	"gvmm/guests/guesttest"
 	"gvmm/vcpu/hw"
 	"gvmm/vmm"
 )
@@ -19,17 +18,8 @@ import (
 // setUp gives an image and a disk, or skips.
 func setUp(t *testing.T) (image, disk string) {
 	t.Helper()
-	s, err := kvm.Open(kvm.DefaultPath)
-	if err != nil {
-		t.Skipf("needs KVM: %v", err)
-	}
-	require.NoError(t, s.Close())
 	dir := t.TempDir()
-	image, err = guests.Build(dir, guests.Main)
-	if errors.Is(err, guests.ErrToolchain) {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
+	image = guesttest.Image(t, dir, guests.Main)
 	disk = filepath.Join(dir, "disk.img")
 	require.NoError(t, os.WriteFile(disk, make([]byte, 64<<10), 0o600))
 	return image, disk

@@ -31,10 +31,10 @@ func (e *SetupError) Error() string { return e.Err.Error() }
 func (e *SetupError) Unwrap() error { return e.Err }
 
 // Control runs the same guest without posted interrupts, its text discarded, and
-// puts its report beside r.
+// puts its report beside r. The host is not probed again: the way is the same.
 func Control(ctx context.Context, c vmm.Config, r *vmm.Report) error {
 	c.Posted = false
-	c.Way = r.ChosenWay()
+	c.Probe = r.Probe
 	c.Serial = io.Discard
 	control, err := Run(ctx, c)
 	if err != nil {

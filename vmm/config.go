@@ -21,9 +21,10 @@ type Config struct {
 	Disks   []Disk
 	Queues  int // request queues of each disk [1]
 
-	// UINTR offers user interrupts by Way; WayNone has Probe choose.
+	// UINTR offers user interrupts by Way; WayNone has Probe choose. Probe is what is known of this host; nil finds out.
 	UINTR bool
 	Way   hw.Way
+	Probe *hw.Probe
 	// Posted lets the remapping unit post to UPIDs; without it a completion is
 	// remapped to the guest kernel, as in a machine without posted interrupts.
 	Posted bool

@@ -2,15 +2,13 @@ package vmm
 
 import (
 	"context"
-	"errors"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"gvmm/guests"
-	"gvmm/kvm"
+	"gvmm/guests/guesttest"
 )
 
 // images is where this run of the tests has its guests.
@@ -30,17 +28,7 @@ func TestMain(m *testing.M) {
 // guestImage builds an image, or skips where it cannot be built or run.
 func guestImage(t testing.TB, name string) string {
 	t.Helper()
-	s, err := kvm.Open(kvm.DefaultPath)
-	if err != nil {
-		t.Skipf("needs KVM: %v", err)
-	}
-	require.NoError(t, s.Close())
-	path, err := guests.Build(images, name)
-	if errors.Is(err, guests.ErrToolchain) {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	return path
+	return guesttest.Image(t, images, name)
 }
 
 // newMachine builds a machine that the test closes.

@@ -96,12 +96,13 @@ func (m *Machine) chooseWay(path string) error {
 	if !m.config.UINTR {
 		return nil
 	}
-	p, err := hw.RunProbe(path)
-	if err != nil {
-		return err
+	var err error
+	if m.probe = m.config.Probe; m.probe == nil {
+		if m.probe, err = hw.RunProbe(path); err != nil {
+			return err
+		}
 	}
-	m.probe = p
-	m.way, err = p.Choose(m.config.Way)
+	m.way, err = m.probe.Choose(m.config.Way)
 	return err
 }
 

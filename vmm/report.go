@@ -44,7 +44,6 @@ type Report struct {
 	// KickRatio is the median latency as a ratio to the probe's kick that rewrites registers, of the same run.
 	KickRatio float64 `json:"p50_ratio_to_kick,omitempty"`
 
-	way     hw.Way
 	Seconds float64 `json:"seconds"`
 }
 
@@ -135,7 +134,6 @@ func (m *Machine) Report() *Report {
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
 		GuestErrors:   m.guestErrors.list(),
 		Probe:         m.probe,
-		way:           m.way,
 	}
 	for _, l := range m.logs {
 		_, n := l.counts(m.memory)
@@ -186,9 +184,6 @@ func (r *Report) ExitSum(prefix string) uint64 {
 	}
 	return n
 }
-
-// ChosenWay is how user interrupts went.
-func (r *Report) ChosenWay() hw.Way { return r.way }
 
 // wrote tells whether the guest wrote to a disk.
 func (m *Machine) wrote() bool {

@@ -12,8 +12,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"gvmm/bench"
 )
 
 // Exit statuses besides the guest's own.
@@ -39,7 +37,6 @@ func main() {
 // why in one line.
 func status(err error) int {
 	var guest guestStatus
-	var setup *bench.SetupError
 	switch {
 	case err == nil:
 		return 0
@@ -51,7 +48,7 @@ func status(err error) int {
 	}
 	fmt.Fprintf(os.Stderr, "gvmm: %v\n", err)
 	var failure *failed
-	if errors.As(err, &failure) && !errors.As(err, &setup) {
+	if errors.As(err, &failure) {
 		return statusFailed
 	}
 	return statusUsage

@@ -50,7 +50,7 @@ run, 130 after Ctrl-C.`,
   gvmm run --uintr --way resident --disk disk.img,readonly --append 'depth=1 requests=10000' guest.img
   gvmm run --uintr --disk disk.img,readonly --json guest.img > report.json   # COM1 on standard error
   gvmm run --uintr --cpus 2 ipi.img`,
-		Args: cobra.MatchAll(cobra.ExactArgs(1)),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	s := c.Flags()
@@ -133,11 +133,10 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 // failed prints what was counted before an error, unless nothing has run or the
 // user stopped it.
 func (f *runFlags) failed(cmd *cobra.Command, report *vmm.Report, err error) error {
-	var setup *bench.SetupError
-	if errors.As(err, &setup) {
-		return setup.Err
+	if report == nil {
+		return err
 	}
-	if report != nil && !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, context.Canceled) {
 		_ = f.print(cmd.OutOrStdout(), report)
 	}
 	return &failed{err}

@@ -5,20 +5,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gvmm/guests/guesttest"
 	"gvmm/kvm"
 )
 
-func requireKVM(t *testing.T) {
-	t.Helper()
-	s, err := kvm.Open(kvm.DefaultPath)
-	if err != nil {
-		t.Skipf("needs KVM: %v", err)
-	}
-	require.NoError(t, s.Close())
-}
-
 func TestProbeFindsAWorkingWayAndMeasuresIt(t *testing.T) {
-	requireKVM(t)
+	guesttest.RequireKVM(t)
 	p, err := RunProbe(kvm.DefaultPath)
 	require.NoError(t, err)
 	t.Logf("%+v", *p)
