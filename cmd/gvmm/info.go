@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func cpuHasUINTR() bool {
 	}
 	for line := range strings.Lines(string(b)) {
 		if strings.HasPrefix(line, "flags") {
-			return strings.Contains(line+" ", " uintr ")
+			return slices.Contains(strings.Fields(line), "uintr")
 		}
 	}
 	return false
