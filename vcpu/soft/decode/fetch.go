@@ -174,11 +174,11 @@ func (d *decoder) memorySize(in *Inst, m msize) uint8 {
 		return 6
 	case mV:
 		return sizes[sV][d.variant(in)]
-	case m1OrReg, m2OrReg:
+	case m1OrReg, m2OrReg, m4OrReg:
 		if in.Prefix&Mem == 0 {
 			return in.Size
 		}
-		return uint8(m-m1OrReg) + 1
+		return 1 << (m - m1OrReg)
 	}
 	return uint8(m)
 }

@@ -28,6 +28,8 @@ const (
 	group9F2
 	group11Eb
 	group11Ev
+	groupMOVL
+	groupMOVH
 	group12
 	group1266
 	group13
@@ -113,6 +115,15 @@ var groups = [numGroups][16]entry{
 	group9F3: {1: {CMPXCHG8B, mq, lockable}, 8 + 6: {SENDUIPI, rq, only64}, 8 + 7: {RDPID, rN, 0}},
 	group9F2: {1: {CMPXCHG8B, mq, lockable}},
 
+	groupMOVL: split(entry{MOVLPS, vwQ, 0}, entry{MOVHLPS, vwQ, 0}),
+	groupMOVH: split(entry{MOVHPS, vwQ, 0}, entry{MOVLHPS, vwQ, 0}),
+	group12:   {8 + 2: {PSRLW, qU8, 0}, 8 + 4: {PSRAW, qU8, 0}, 8 + 6: {PSLLW, qU8, 0}},
+	group1266: {8 + 2: {PSRLW, wU8, 0}, 8 + 4: {PSRAW, wU8, 0}, 8 + 6: {PSLLW, wU8, 0}},
+	group13:   {8 + 2: {PSRLD, qU8, 0}, 8 + 4: {PSRAD, qU8, 0}, 8 + 6: {PSLLD, qU8, 0}},
+	group1366: {8 + 2: {PSRLD, wU8, 0}, 8 + 4: {PSRAD, wU8, 0}, 8 + 6: {PSLLD, wU8, 0}},
+	group14:   {8 + 2: {PSRLQ, qU8, 0}, 8 + 6: {PSLLQ, qU8, 0}},
+	group1466: {8 + 2: {PSRLQ, wU8, 0}, {PSRLDQ, wU8, 0}, 8 + 6: {PSLLQ, wU8, 0}, {PSLLDQ, wU8, 0}},
+
 	group15: {
 		{FXSAVE, mY, 0}, {FXRSTOR, mY, 0}, {LDMXCSR, md, 0}, {STMXCSR, md, 0},
 		{XSAVE, mY, 0}, {XRSTOR, mY, 0}, {XSAVEOPT, mY, 0}, {CLFLUSH, m, 0},
@@ -131,12 +142,7 @@ var groups = [numGroups][16]entry{
 		{NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0},
 		{NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0},
 	},
-	groupP: {
-		{PREFETCH, m, 0}, {PREFETCH, m, 0}, {PREFETCH, m, 0}, {PREFETCH, m, 0},
-		{PREFETCH, m, 0}, {PREFETCH, m, 0}, {PREFETCH, m, 0}, {PREFETCH, m, 0},
-		{NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0},
-		{NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0}, {NOP, m, 0},
-	},
+	groupP:     split(entry{PREFETCH, m, 0}, entry{NOP, m, 0}),
 	group17VEX: both([8]entry{1: {BLSR, byEy, 0}, {BLSMSK, byEy, 0}, {BLSI, byEy, 0}}),
 
 	escapeD8: x87D8,
@@ -207,6 +213,14 @@ var subgroups = [numSubgroups][8]entry{
 func both(g [8]entry) (t [16]entry) {
 	copy(t[:8], g[:])
 	copy(t[8:], g[:])
+	return t
+}
+
+// split makes a group that only tells memory from registers.
+func split(mem, reg entry) (t [16]entry) {
+	for i := range 8 {
+		t[i], t[8+i] = mem, reg
+	}
 	return t
 }
 

@@ -159,6 +159,45 @@ const (
 	st0STi
 	stiST0
 
+	// MMX registers (p, q) and XMM registers (v, w), with what follows in memory.
+	pq
+	pqD
+	qp
+	pqU8
+	qU8
+	vw
+	vwW
+	vwD
+	vwQ
+	wv
+	wvD
+	wvQ
+	vwU8
+	vwDU8
+	vwQU8
+	wU8
+	vq
+	pw
+	pwQ
+	py
+	yp
+	vy
+	yv
+	gyW
+	gyWd
+	gyWq
+	gyQ
+	pEwU8
+	vEwU8
+	vEbU8
+	vEyU8
+	gyQU8
+	gyWU8
+	ebVU8
+	ewVU8
+	edVU8
+	eyVU8
+
 	numShapes
 )
 
@@ -268,4 +307,42 @@ var shapes = [numShapes]shape{
 	sti:    {form: FormM, size: sZ, msize: m10, flags: modRM | rm3},
 	st0STi: {form: FormRM, size: sZ, msize: m10, flags: modRM | rm3},
 	stiST0: {form: FormMR, size: sZ, msize: m10, flags: modRM | rm3},
+
+	pq:    {form: FormRM, size: s8, msize: m8, flags: modRM | reg3 | rm3},
+	pqD:   {form: FormRM, size: s8, msize: m4, flags: modRM | reg3 | rm3},
+	qp:    {form: FormMR, size: s8, msize: m8, flags: modRM | reg3 | rm3},
+	pqU8:  {form: FormRMI, size: s8, msize: m8, imm: immU8, flags: modRM | reg3 | rm3},
+	qU8:   {form: FormMI, size: s8, msize: m8, imm: immU8, flags: modRM | rm3},
+	vw:    {form: FormRM, size: s16, msize: m16, flags: modRM},
+	vwW:   {form: FormRM, size: s16, msize: m2, flags: modRM},
+	vwD:   {form: FormRM, size: s16, msize: m4, flags: modRM},
+	vwQ:   {form: FormRM, size: s16, msize: m8, flags: modRM},
+	wv:    {form: FormMR, size: s16, msize: m16, flags: modRM},
+	wvD:   {form: FormMR, size: s16, msize: m4, flags: modRM},
+	wvQ:   {form: FormMR, size: s16, msize: m8, flags: modRM},
+	vwU8:  {form: FormRMI, size: s16, msize: m16, imm: immU8, flags: modRM},
+	vwDU8: {form: FormRMI, size: s16, msize: m4, imm: immU8, flags: modRM},
+	vwQU8: {form: FormRMI, size: s16, msize: m8, imm: immU8, flags: modRM},
+	wU8:   {form: FormMI, size: s16, msize: m16, imm: immU8, flags: modRM},
+	vq:    {form: FormRM, size: s16, msize: m8, flags: modRM | rm3},
+	pw:    {form: FormRM, size: s8, msize: m16, flags: modRM | reg3},
+	pwQ:   {form: FormRM, size: s8, msize: m8, flags: modRM | reg3},
+	py:    {form: FormRM, size: sY, msize: mSame, flags: modRM | reg3},
+	yp:    {form: FormMR, size: sY, msize: mSame, flags: modRM | reg3},
+	vy:    {form: FormRM, size: sY, msize: mSame, flags: modRM},
+	yv:    {form: FormMR, size: sY, msize: mSame, flags: modRM},
+	gyW:   {form: FormRM, size: sY, msize: m16, flags: modRM},
+	gyWd:  {form: FormRM, size: sY, msize: m4, flags: modRM},
+	gyWq:  {form: FormRM, size: sY, msize: m8, flags: modRM},
+	gyQ:   {form: FormRM, size: sY, msize: m8, flags: modRM | rm3},
+	pEwU8: {form: FormRMI, size: sY, msize: m2, imm: immU8, flags: modRM | reg3},
+	vEwU8: {form: FormRMI, size: sY, msize: m2, imm: immU8, flags: modRM},
+	vEbU8: {form: FormRMI, size: sY, msize: m1, imm: immU8, flags: modRM},
+	vEyU8: {form: FormRMI, size: sY, msize: mSame, imm: immU8, fix: fixW, flags: modRM},
+	gyQU8: {form: FormRMI, size: sY, msize: m8, imm: immU8, flags: modRM | rm3},
+	gyWU8: {form: FormRMI, size: sY, msize: m16, imm: immU8, flags: modRM},
+	ebVU8: {form: FormMRI, size: sY, msize: m1OrReg, imm: immU8, flags: modRM},
+	ewVU8: {form: FormMRI, size: sY, msize: m2OrReg, imm: immU8, flags: modRM},
+	edVU8: {form: FormMRI, size: sY, msize: m4OrReg, imm: immU8, flags: modRM},
+	eyVU8: {form: FormMRI, size: sY, msize: mSame, imm: immU8, fix: fixW, flags: modRM},
 }

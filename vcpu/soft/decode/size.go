@@ -85,6 +85,7 @@ const (
 	mV                        // sV
 	m1OrReg                   // a byte of memory; of a register the operand size
 	m2OrReg                   // a word of memory; of a register the operand size
+	m4OrReg                   // a doubleword of memory; of a register the operand size
 )
 
 // imm is what an opcode has for an immediate.

@@ -36,7 +36,7 @@ var twoByte = [256]entry{
 	0x6c: {shape: byPrefix}, 0x6d: {shape: byPrefix}, 0x6e: {shape: byPrefix}, 0x6f: {shape: byPrefix},
 	0x70: {shape: byPrefix}, 0x71: {shape: byPrefix}, 0x72: {shape: byPrefix}, 0x73: {shape: byPrefix},
 	0x74: {shape: byPrefix}, 0x75: {shape: byPrefix}, 0x76: {shape: byPrefix}, 0x77: {shape: byPrefix},
-	0x78: {shape: byPrefix}, 0x79: {shape: byPrefix}, 0x7c: {shape: byPrefix}, 0x7d: {shape: byPrefix},
+	0x78: {UD, invalid, 0}, 0x79: {UD, invalid, 0}, 0x7c: {shape: byPrefix}, 0x7d: {shape: byPrefix},
 	0x7e: {shape: byPrefix}, 0x7f: {shape: byPrefix},
 
 	0x80: {JCC, jz, 0}, 0x81: {JCC, jz, 0}, 0x82: {JCC, jz, 0}, 0x83: {JCC, jz, 0},
