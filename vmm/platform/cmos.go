@@ -44,12 +44,12 @@ const (
 // CMOSConfig is what a CMOS stands on.
 type CMOSConfig struct {
 	Clock
-	Wall  func() time.Time // the time of day; nil is time.Now
-	IRQ   func(high bool)  // the clock's interrupt, ISA IRQ 8
-	Low   uint64           // RAM below 4 GiB, bytes
-	High  uint64           // RAM from 4 GiB on, bytes
-	CPUs  int
-	Zone  *time.Location // that the clock is set to; nil is UTC
+	Wall func() time.Time // the time of day; nil is time.Now
+	IRQ  func(high bool)  // the clock's interrupt, ISA IRQ 8
+	Low  uint64           // RAM below 4 GiB, bytes
+	High uint64           // RAM from 4 GiB on, bytes
+	CPUs int
+	Zone *time.Location // that the clock is set to; nil is UTC
 }
 
 // CMOS is the real-time clock and its battery-backed bytes (MC146818A data sheet). Its

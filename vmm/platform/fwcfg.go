@@ -90,6 +90,7 @@ type FwCfg struct {
 	selected []byte
 	offset   uint64
 	dmaHigh  uint32
+	dma      [dmaBytes]byte // a request as it is read and answered
 }
 
 // NewFwCfg returns the device. It keeps, and does not change, the data it is given.

@@ -27,8 +27,8 @@ var dmaZeros [dmaChunk]byte
 
 // request carries out the request at addr. A request that cannot be read is lost.
 func (f *FwCfg) request(addr uint64) {
-	var r [dmaBytes]byte
-	if f.memory.ReadAt(r[:], addr) != nil {
+	r := f.dma[:]
+	if f.memory.ReadAt(r, addr) != nil {
 		return
 	}
 	be := binary.BigEndian
@@ -45,11 +45,11 @@ func (f *FwCfg) request(addr uint64) {
 	case control&dmaSkip != 0:
 		f.skip(uint64(length))
 	}
-	var answer [4]byte
+	be.PutUint32(r[dmaControl:], 0)
 	if !done {
-		answer[3] = dmaError
+		be.PutUint32(r[dmaControl:], dmaError)
 	}
-	_ = f.memory.WriteAt(answer[:], addr+dmaControl)
+	_ = f.memory.WriteAt(r[dmaControl:dmaLength], addr+dmaControl)
 }
 
 // copyOut writes the item's next n bytes, and zeros past its end, to addr. It ends where
