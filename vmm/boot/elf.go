@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 // ErrImage wraps everything that is wrong with an image.
@@ -17,9 +18,37 @@ type Memory interface {
 	View(addr, n uint64) ([]byte, error)
 }
 
-// Entry is where a loaded kernel starts.
+// Entry is where a loaded kernel starts, in 32-bit protected mode without paging. One
+// of its addresses is not 0.
 type Entry struct {
-	PVH uint32 // physical address of the 32-bit entry
+	PVH       uint32 // physical address of the entry that a PVH note names
+	Multiboot uint32 // physical address of a multiboot image's entry
+	Image     string // with Multiboot: the image's name, the first word of its command line
+}
+
+// Address is the physical address of the first instruction.
+func (e Entry) Address() uint32 {
+	if e.PVH != 0 {
+		return e.PVH
+	}
+	return e.Multiboot
+}
+
+// EAX is what the kernel finds there.
+func (e Entry) EAX() uint32 {
+	if e.PVH == 0 {
+		return MultibootMagic
+	}
+	return 0
+}
+
+// Information writes what the kernel is told, in its own protocol, and returns the
+// address, which it finds in EBX.
+func (e Entry) Information(m Memory, command string, ram []Region) (uint32, error) {
+	if e.PVH == 0 {
+		return MultibootInfo(m, e.Image, command, ram)
+	}
+	return StartInfo(m, command, ram)
 }
 
 // firstUsable is where RAM is an image's: below lie the start information and
@@ -30,53 +59,101 @@ const firstUsable = 0x10000
 // devices can only be segments over each other.
 const loadLimit = 4 << 30
 
-// Load reads the ELF image at path into m.
+// source is an image to load.
+type source interface {
+	io.ReaderAt
+	Size() int64
+}
+
+// Load reads the image at path into m: an ELF executable with a PVH note, else one with a
+// multiboot 1 header, which need not be ELF.
 func Load(path string, m Memory) (Entry, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Entry{}, fmt.Errorf("%w: %w", ErrImage, err)
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() {
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return Entry{}, fmt.Errorf("%w: %w", ErrImage, err)
+	case !st.Mode().IsRegular():
 		return Entry{}, fmt.Errorf("%w: %s is not a regular file", ErrImage, path)
 	}
-	e, err := loadELF(f, m)
+	e, err := loadImage(io.NewSectionReader(f, 0, st.Size()), m)
 	if err != nil {
 		return Entry{}, fmt.Errorf("%w: %s: %w", ErrImage, path, err)
+	}
+	if e.Multiboot != 0 {
+		e.Image = filepath.Base(path)
 	}
 	return e, nil
 }
 
-func loadELF(r io.ReaderAt, m Memory) (Entry, error) {
+// loadImage loads an image by the first protocol that it offers.
+func loadImage(r source, m Memory) (Entry, error) {
+	h, multiboot := findMultiboot(r)
 	f, err := elf.NewFile(r)
 	if err != nil {
-		return Entry{}, errors.New("not an ELF executable; give a 64-bit x86 ELF with a PVH note")
+		switch {
+		case multiboot && h.addressed():
+			return loadAddressed(r, h, m)
+		case multiboot:
+			return Entry{}, errors.New("a multiboot header without addresses in what is not an ELF executable; set flag 16 and give addresses, or link as ELF")
+		}
+		return Entry{}, errors.New("not an ELF executable, and no multiboot header; give an x86 ELF with a PVH note or with a multiboot header")
 	}
-	if f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64 || f.Type != elf.ET_EXEC {
-		return Entry{}, fmt.Errorf("ELF %v %v %v; give a 64-bit x86 executable", f.Class, f.Machine, f.Type)
+	switch {
+	case f.Type != elf.ET_EXEC, f.Data != elf.ELFDATA2LSB,
+		(f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64) && (f.Class != elf.ELFCLASS32 || f.Machine != elf.EM_386):
+		return Entry{}, fmt.Errorf("ELF %v %v %v; give a 32 or 64-bit x86 executable", f.Class, f.Machine, f.Type)
 	}
-	var e Entry
-	var loaded uint64
-	found := false
+	entry, pvh := findPVH(f)
+	if !pvh && multiboot && h.addressed() {
+		return loadAddressed(r, h, m)
+	}
+	if err := loadSegments(f, m); err != nil {
+		return Entry{}, err
+	}
+	switch {
+	case pvh && entry == 0:
+		return Entry{}, errors.New("a PVH note with entry 0; it must name the kernel's 32-bit entry")
+	case pvh:
+		return Entry{PVH: entry}, nil
+	case !multiboot:
+		return Entry{}, errors.New("no PVH note (XEN_ELFNOTE_PHYS32_ENTRY) and no multiboot header; a kernel needs one to be started")
+	}
+	entry, err = multibootEntry(f, h)
+	return Entry{Multiboot: entry}, err
+}
+
+// findPVH finds the entry that the last of the image's PVH notes names.
+func findPVH(f *elf.File) (entry uint32, found bool) {
 	for _, p := range f.Progs {
-		switch p.Type {
-		case elf.PT_LOAD:
-			if err := loadSegment(p, m); err != nil {
-				return Entry{}, err
-			}
-			if loaded += p.Memsz; loaded > loadLimit {
-				return Entry{}, fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
-			}
-		case elf.PT_NOTE:
-			if entry, ok := pvhNote(p, f.ByteOrder); ok {
-				e.PVH, found = entry, true
-			}
+		if p.Type != elf.PT_NOTE {
+			continue
+		}
+		if at, ok := pvhNote(p, f.ByteOrder); ok {
+			entry, found = at, true
 		}
 	}
-	if !found {
-		return Entry{}, errors.New("no PVH note (XEN_ELFNOTE_PHYS32_ENTRY); a kernel needs one to be started")
+	return entry, found
+}
+
+func loadSegments(f *elf.File, m Memory) error {
+	var loaded uint64
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_LOAD {
+			continue
+		}
+		if err := loadSegment(p, m); err != nil {
+			return err
+		}
+		if loaded += p.Memsz; loaded > loadLimit {
+			return fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
+		}
 	}
-	return e, nil
+	return nil
 }
 
 func loadSegment(p *elf.Prog, m Memory) error {
@@ -91,15 +168,18 @@ func loadSegment(p *elf.Prog, m Memory) error {
 	}
 	view, err := m.View(p.Paddr, p.Memsz)
 	if err != nil {
-		const MiB = 1 << 20
-		return fmt.Errorf("memory too small: a segment needs %#x to %#x, give at least %d MiB",
-			p.Paddr, p.Paddr+p.Memsz, (p.Paddr+p.Memsz+MiB-1)/MiB)
+		return tooSmall(p.Paddr, p.Memsz)
 	}
 	if n, err := p.ReadAt(view[:p.Filesz], 0); uint64(n) != p.Filesz {
 		return fmt.Errorf("segment at %#x is cut short: %w", p.Paddr, err)
 	}
 	clear(view[p.Filesz:])
 	return nil
+}
+
+func tooSmall(addr, n uint64) error {
+	const MiB = 1 << 20
+	return fmt.Errorf("memory too small: a segment needs %#x to %#x, give at least %d MiB", addr, addr+n, (addr+n+MiB-1)/MiB)
 }
 
 const (

@@ -118,7 +118,7 @@ func TestImagesThatCannotBeLoadedAreRefused(t *testing.T) {
 		"an offset outside": {with(func(s *segment) { s.offset = 1 << 40 }), "cut short"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := loadELF(bytes.NewReader(c.image), make(ram, testRAM))
+			_, err := loadImage(bytes.NewReader(c.image), make(ram, testRAM))
 			require.ErrorContains(t, err, c.wants)
 		})
 	}
@@ -132,7 +132,7 @@ func TestManyProgramHeadersEndSoon(t *testing.T) {
 	data := image(segments...)
 	done := make(chan error, 1)
 	go func() {
-		_, err := loadELF(bytes.NewReader(data), make(ram, testRAM))
+		_, err := loadImage(bytes.NewReader(data), make(ram, testRAM))
 		done <- err
 	}()
 	select {
@@ -150,7 +150,7 @@ func FuzzLoad(f *testing.F) {
 	m := make(ram, testRAM)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		clear(m[:firstUsable])
-		_, _ = loadELF(bytes.NewReader(b), m)
+		_, _ = loadImage(bytes.NewReader(b), m)
 		require.Equal(t, make([]byte, firstUsable), []byte(m[:firstUsable]), "the start information's place is not the image's")
 	})
 }

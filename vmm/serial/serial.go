@@ -1,6 +1,3 @@
-// Package serial is the first serial port of a PC, a 16550A (PC16550D data
-// sheet), as far as a guest's output needs it: what is transmitted goes to a
-// writer at once, nothing is ever received, and no interrupt is raised.
 package serial
 
 import (
@@ -10,74 +7,214 @@ import (
 
 // Register offsets (PC16550D §8).
 const (
-	regData      = 0 // THR, RBR; divisor latch low while DLAB
-	regIER       = 1 // divisor latch high while DLAB
-	regIIR       = 2 // FCR when written
-	regLCR       = 3
-	regMCR       = 4
-	regLSR       = 5
-	regMSR       = 6
-	regScratch   = 7
-	lcrDLAB      = 1 << 7
-	lsrIdle      = 0x60 // THR and transmitter empty
+	regData    = 0 // THR, RBR; divisor latch low while DLAB
+	regIER     = 1 // divisor latch high while DLAB
+	regIIR     = 2 // FCR when written
+	regLCR     = 3
+	regMCR     = 4
+	regLSR     = 5
+	regMSR     = 6
+	regScratch = 7
+)
+
+// Bits of the registers.
+const (
+	ierReceived    = 1 << 0
+	ierTransmitted = 1 << 1
+	ierLine        = 1 << 2
+	ierModem       = 1 << 3
+	ierBits        = 0x0f
+
+	iirNone        = 0x01 // no interrupt pending
+	iirModem       = 0x00
+	iirTransmitted = 0x02
+	iirReceived    = 0x04
+	iirLine        = 0x06
+	iirTimeout     = 0x0c
+	iirFIFO        = 0xc0
+
+	fcrEnable  = 1 << 0
+	fcrClear   = 1 << 1 // the receive FIFO
+	fcrTrigger = 6      // shift
+
+	lcrDLAB = 1 << 7
+
+	mcrLoop = 1 << 4
+	mcrBits = 0x1f
+
+	lsrReady    = 1 << 0
+	lsrOverrun  = 1 << 1
+	lsrIdle     = 0x60 // THR and transmitter empty
+	msrInputs   = 0xf0
+	msrRing     = 1 << 6
+	msrDelta    = 4 // shift from an input to its change
+	msrReported = 0x0f
+
 	msrConnected = 0xb0 // DCD, DSR, CTS
-	iirNone      = 0x01 // no interrupt pending
-	fcrEnable    = 1
-	iirFIFO      = 0xc0
 )
 
 // Ports is how many ports the device decodes.
 const Ports = 8
 
+// fifoBytes is the depth of the receive FIFO; without FIFOs one byte is held.
+const fifoBytes = 16
+
+// triggers are the FIFO levels that interrupt, by FCR bits 7:6.
+var triggers = [4]int{1, 4, 8, 14}
+
+// Config is what a port stands on.
+type Config struct {
+	Out io.Writer       // what is transmitted; nil loses it
+	IRQ func(high bool) // the interrupt line, ISA IRQ 4; called with the port's lock held
+	// Room is told that Receive, having refused a byte, would take one now. It is called
+	// without the lock, by the processor that read: it must not block.
+	Room func()
+}
+
 // Port is a serial port. Its methods may be called from any goroutine.
 type Port struct {
-	mu     sync.Mutex
-	out    io.Writer
-	regs   [Ports]byte
-	latch  [2]byte
-	fifoOn bool
+	room func()
+
+	mu      sync.Mutex
+	out     io.Writer
+	byte1   [1]byte // what out is given
+	irq     func(high bool)
+	raised  bool
+	latch   [2]byte // divisor
+	ier     byte
+	fcr     byte
+	lcr     byte
+	mcr     byte
+	scratch byte
+	overrun bool
+	modem   byte // MSR
+	emptied bool // the transmitter became empty, not yet told
+	fifo    [fifoBytes]byte
+	head    int
+	held    int // bytes in fifo
+	refused bool
 }
 
 // New returns a port that transmits to out. A write that fails is lost, as on a
 // line with nobody at the other end.
-func New(out io.Writer) *Port { return &Port{out: out} }
+func New(out io.Writer) *Port { return NewPort(Config{Out: out}) }
+
+// NewPort returns a port as a reset leaves it.
+func NewPort(c Config) *Port {
+	p := &Port{out: c.Out, irq: c.IRQ, room: c.Room, modem: msrConnected}
+	if p.out == nil {
+		p.out = io.Discard
+	}
+	return p
+}
 
 // Read returns the register at offset off, 0..7.
 func (p *Port) Read(off uint16) byte {
+	v, room := p.read(off % Ports)
+	if room {
+		p.room()
+	}
+	return v
+}
+
+func (p *Port) read(off uint16) (v byte, room bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	latched := p.regs[regLCR]&lcrDLAB != 0
+	latched := p.lcr&lcrDLAB != 0
 	switch {
 	case off <= regIER && latched:
-		return p.latch[off]
+		return p.latch[off], false
 	case off == regData:
-		return 0
-	case off == regIIR && p.fifoOn:
-		return iirNone | iirFIFO
+		v = p.take()
+	case off == regIER:
+		return p.ier, false
 	case off == regIIR:
-		return iirNone
+		if v = p.cause(); v == iirTransmitted {
+			p.emptied = false
+		}
+		if p.fcr&fcrEnable != 0 {
+			v |= iirFIFO
+		}
+	case off == regLCR:
+		return p.lcr, false
+	case off == regMCR:
+		return p.mcr, false
 	case off == regLSR:
-		return lsrIdle
+		v = lsrIdle
+		if p.held > 0 {
+			v |= lsrReady
+		}
+		if p.overrun {
+			v |= lsrOverrun
+		}
+		p.overrun = false
 	case off == regMSR:
-		return msrConnected
+		v = p.modem
+		p.modem &= msrInputs
+	default:
+		return p.scratch, false
 	}
-	return p.regs[off%Ports]
+	p.update()
+	return v, p.hasRoom()
 }
 
 // Write sets the register at offset off, 0..7.
 func (p *Port) Write(off uint16, v byte) {
+	if p.write(off%Ports, v) {
+		p.room()
+	}
+}
+
+func (p *Port) write(off uint16, v byte) (room bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	latched := p.regs[regLCR]&lcrDLAB != 0
+	latched := p.lcr&lcrDLAB != 0
 	switch {
 	case off <= regIER && latched:
 		p.latch[off] = v
 	case off == regData:
-		_, _ = p.out.Write([]byte{v})
+		p.transmit(v)
+	case off == regIER:
+		// Asking for it while the transmitter is empty is told at once.
+		if v&^p.ier&ierTransmitted != 0 {
+			p.emptied = true
+		}
+		p.ier = v & ierBits
 	case off == regIIR:
-		p.fifoOn = v&fcrEnable != 0
-	case off == regLSR, off == regMSR:
-	default:
-		p.regs[off%Ports] = v
+		p.controlFIFO(v)
+	case off == regLCR:
+		p.lcr = v
+	case off == regMCR:
+		p.mcr = v & mcrBits
+		p.setInputs(p.inputs())
+	case off == regScratch:
+		p.scratch = v
 	}
+	p.update()
+	return p.hasRoom()
+}
+
+// transmit sends a byte, or receives it while the port is looped back.
+func (p *Port) transmit(v byte) {
+	p.emptied = false
+	p.update()
+	if p.mcr&mcrLoop == 0 {
+		p.byte1[0] = v
+		_, _ = p.out.Write(p.byte1[:])
+	} else if !p.put(v) {
+		p.overrun = true
+	}
+	p.emptied = true
+}
+
+// controlFIFO takes FCR: its other bits count only with the FIFOs on, and turning them
+// on or off empties them.
+func (p *Port) controlFIFO(v byte) {
+	if v&fcrEnable == 0 {
+		v = 0
+	}
+	if (v^p.fcr)&fcrEnable != 0 || v&fcrClear != 0 {
+		p.held, p.head = 0, 0
+	}
+	p.fcr = v
 }
