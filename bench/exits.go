@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
 	"gvmm/vmm"
 )
@@ -14,7 +15,7 @@ import (
 type ExitsOptions struct {
 	Image    string
 	Disk     string // a host file, only read
-	Way      hw.Way
+	Way      vcpu.Way
 	Requests int   // of each pass
 	Depths   []int // queue depths
 	Rounds   int   // of all variants, one after the other
@@ -102,7 +103,7 @@ func Exits(ctx context.Context, o ExitsOptions) (*ExitsResult, error) {
 		first := len(result.Rows)
 		for vi, v := range variants {
 			name := v.name
-			if name == Polled && result.Way != hw.WayDirect.String() {
+			if name == Polled && result.Way != vcpu.WayDirect.String() {
 				name = PolledRing
 			}
 			result.Rows = append(result.Rows, summarise(name, depth, runs[[2]int{vi, di}]))

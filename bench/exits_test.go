@@ -11,7 +11,7 @@ import (
 
 	"gvmm/guests"
 	"gvmm/guests/guesttest"
-	"gvmm/vcpu/hw"
+	"gvmm/vcpu"
 	"gvmm/vmm"
 )
 
@@ -33,7 +33,7 @@ func testContext(t *testing.T) context.Context {
 
 func TestExitsMeasuresEveryVariantAtEveryDepth(t *testing.T) {
 	image, disk := setUp(t)
-	for _, way := range []hw.Way{hw.WayDirect, hw.WayResident} {
+	for _, way := range []vcpu.Way{vcpu.WayDirect, vcpu.WayResident} {
 		calls := 0
 		o := ExitsOptions{
 			Image: image, Disk: disk, Way: way, Requests: 100, Depths: []int{1, 8}, Rounds: 1,

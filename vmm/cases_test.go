@@ -10,6 +10,7 @@ import (
 
 	"gvmm/guests"
 	"gvmm/uintr/uintrtest"
+	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
 )
 
@@ -20,8 +21,8 @@ const fewestCases = 100
 const interpretedLoses = 1 << 14
 
 // forEachWay runs a test in the ways that carry the microcode and that this host can.
-func forEachWay(t *testing.T, test func(t *testing.T, way hw.Way)) {
-	for _, way := range []hw.Way{hw.WayDirect, hw.WayResident} {
+func forEachWay(t *testing.T, test func(t *testing.T, way vcpu.Way)) {
+	for _, way := range []vcpu.Way{vcpu.WayDirect, vcpu.WayResident} {
 		t.Run(way.String(), func(t *testing.T) {
 			image := guestImage(t, guests.Cases)
 			m, err := New(Config{Image: image, UINTR: true, Way: way})
@@ -43,7 +44,7 @@ type caseGuest struct {
 	symbols map[string]elf.Symbol
 }
 
-func newCaseGuest(t *testing.T, way hw.Way, command string) *caseGuest {
+func newCaseGuest(t *testing.T, way vcpu.Way, command string) *caseGuest {
 	image := guestImage(t, guests.Cases)
 	f, err := elf.Open(image)
 	require.NoError(t, err)
@@ -68,11 +69,11 @@ func (g *caseGuest) view(t *testing.T, name string, n uint64) []byte {
 }
 
 // skipped says why a case cannot be carried out in a way, "" if it can.
-func skipped(c uintrtest.Case, way hw.Way) string {
+func skipped(c uintrtest.Case, way vcpu.Way) string {
 	switch {
 	case c.NoHardware != "":
 		return c.NoHardware
-	case way == hw.WayDirect && c.Flags&uintrtest.FlagPrivileged != 0:
+	case way == vcpu.WayDirect && c.Flags&uintrtest.FlagPrivileged != 0:
 		return "the direct way leaves UPID and UITT in the program's reach"
 	}
 	return ""
@@ -80,7 +81,7 @@ func skipped(c uintrtest.Case, way hw.Way) string {
 
 // TestCasesOfTheTableInAGuest has the microcode carry out the table that package uintr is tested with.
 func TestCasesOfTheTableInAGuest(t *testing.T) {
-	forEachWay(t, func(t *testing.T, way hw.Way) {
+	forEachWay(t, func(t *testing.T, way vcpu.Way) {
 		var todo []uintrtest.Case
 		skips := map[string]int{}
 		for _, c := range uintrtest.Cases() {
@@ -106,7 +107,7 @@ func TestCasesOfTheTableInAGuest(t *testing.T) {
 		require.Zero(t, run(t, g.Machine), "serial:\n%s", &g.serial)
 
 		lost := binary.LittleEndian.Uint64(g.view(t, "lost_flags", 8))
-		if way == hw.WayDirect {
+		if way == vcpu.WayDirect {
 			lost = 0 // its IRETQ runs at CPL 3
 		}
 		require.Zero(t, lost&^interpretedLoses)

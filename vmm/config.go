@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"gvmm/kvm"
+	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
 	"gvmm/vmm/boot"
 )
@@ -23,7 +25,7 @@ type Config struct {
 
 	// UINTR offers user interrupts by Way; WayNone has Probe choose. Probe is what is known of this host; nil finds out.
 	UINTR bool
-	Way   hw.Way
+	Way   vcpu.Way
 	Probe *hw.Probe
 	// Posted lets the remapping unit post to UPIDs; without it a completion is
 	// remapped to the guest kernel, as in a machine without posted interrupts.
@@ -32,6 +34,9 @@ type Config struct {
 	Kick bool
 	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.
 	DoorbellExits bool
+
+	// Accel is the engine. AccelAuto takes KVM where it suits the image, else the software CPU.
+	Accel vcpu.Accel
 
 	Serial io.Writer // of COM1; nil discards
 	KVM    string    // path of the device ["/dev/kvm"]
@@ -59,6 +64,13 @@ const (
 	MaxCPUs  = 64
 	maxDisks = 16
 )
+
+func (c *Config) kvmPath() string {
+	if c.KVM == "" {
+		return kvm.DefaultPath
+	}
+	return c.KVM
+}
 
 func (c *Config) queues() int { return max(1, c.Queues) }
 

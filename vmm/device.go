@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
-	"gvmm/kvm"
 	"gvmm/virtio/blk"
 	"gvmm/virtio/virtiopci"
 	"gvmm/vmm/pci"
@@ -22,7 +20,8 @@ type device struct {
 	disk      *blk.Device
 	file      *blk.File
 	stamps    []stampRing // of its queues
-	doorbells *doorbells
+	now       func() uint64
+	doorbells doorbellTable // nil where its stores come as exits
 }
 
 // addDisk opens a disk and puts its device on the bus.
@@ -36,7 +35,7 @@ func (m *Machine) addDisk(i int, d Disk) error {
 	}
 	dev := &device{
 		name: fmt.Sprintf("disk%d", i), requester: pci.NewRequesterID(0, uint8(i+1), 0), file: file,
-		stamps: make([]stampRing, m.config.queues()),
+		stamps: make([]stampRing, m.config.queues()), now: m.engine.now,
 	}
 	m.devices = append(m.devices, dev) // closed with the machine from here on
 	dev.disk, err = blk.New(file, blk.Options{Queues: m.config.queues(), ReadOnly: d.ReadOnly, ID: dev.name})
@@ -44,12 +43,13 @@ func (m *Machine) addDisk(i int, d Disk) error {
 		return err
 	}
 	options := virtiopci.Options{
-		DMA: m.memory.DMA(), MSI: m.iommu.Sender(dev.requester), Stamp: dev.stamp,
+		DMA: m.engine.dma(), MSI: m.iommu.Sender(dev.requester), Stamp: dev.stamp,
 		Failed: func(queue int, err error) { m.guestErrors.add(dev.name, queue, err) },
 	}
 	if !m.config.DoorbellExits {
-		dev.doorbells = &doorbells{vm: m.hw.VM, kick: func(q int) { dev.transport.Kick(q) }}
-		options.Doorbells = dev.doorbells
+		if table := m.engine.doorbells(func(q int) { dev.transport.Kick(q) }); table != nil {
+			dev.doorbells, options.Doorbells = table, table
+		}
 	}
 	if dev.transport, err = virtiopci.New(dev.disk, options); err != nil {
 		return err
@@ -70,74 +70,4 @@ func (d *device) close() {
 	if d.file != nil {
 		_ = d.file.Close()
 	}
-}
-
-// doorbells turns stores to a device's notification page into kicks, by an
-// ioeventfd for each queue: the processor does not leave for user space.
-type doorbells struct {
-	vm   *kvm.VM
-	kick func(queue int)
-
-	mu      sync.Mutex
-	queues  map[int]*doorbell
-	waiting sync.WaitGroup
-}
-
-type doorbell struct {
-	file    *os.File // an eventfd
-	mapping kvm.IOEventFD
-}
-
-var _ virtiopci.Doorbells = (*doorbells)(nil)
-
-// DoorbellMapped implements virtiopci.Doorbells. Where no ioeventfd can be had
-// the store comes as an exit, which does the same.
-func (d *doorbells) DoorbellMapped(queue int, gpa uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	b := d.queues[queue]
-	if b == nil {
-		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-		if err != nil {
-			return
-		}
-		b = &doorbell{file: os.NewFile(uintptr(fd), "doorbell")}
-		if d.queues == nil {
-			d.queues = make(map[int]*doorbell)
-		}
-		d.queues[queue] = b
-		b.mapping.FD = fd
-		d.waiting.Go(func() { d.listen(queue, b.file) })
-	}
-	b.mapping.Addr = gpa
-	_ = d.vm.AssignIOEventFD(b.mapping)
-}
-
-// DoorbellUnmapped implements virtiopci.Doorbells.
-func (d *doorbells) DoorbellUnmapped(queue int, _ uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if b := d.queues[queue]; b != nil {
-		_ = d.vm.DeassignIOEventFD(b.mapping)
-	}
-}
-
-// listen kicks the queue at every ring until the file is closed.
-func (d *doorbells) listen(queue int, f *os.File) {
-	var count [8]byte
-	for {
-		if _, err := f.Read(count[:]); err != nil {
-			return
-		}
-		d.kick(queue)
-	}
-}
-
-func (d *doorbells) close() {
-	d.mu.Lock()
-	for _, b := range d.queues {
-		_ = b.file.Close()
-	}
-	d.mu.Unlock()
-	d.waiting.Wait()
 }

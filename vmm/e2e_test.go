@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"gvmm/vcpu/hw"
+	"gvmm/vcpu"
 )
 
 // ways are those that a host may carry; a test skips what its host does not.
-var ways = []hw.Way{hw.WayDirect, hw.WayResident}
+var ways = []vcpu.Way{vcpu.WayDirect, vcpu.WayResident}
 
 // long asks for the sizes of an acceptance run.
 var long = os.Getenv("GVMM_LONG") == "1"
@@ -114,10 +114,10 @@ func TestCompletionsArePostedWithoutExitsOfTheirOwn(t *testing.T) {
 func TestSENDUIPIBetweenProcessorsLosesNothing(t *testing.T) {
 	image := guestImage(t, "ipi")
 	for _, c := range []struct {
-		way     hw.Way
+		way     vcpu.Way
 		command string
 	}{
-		{hw.WayDirect, ""}, {hw.WayDirect, "trap=1"}, {hw.WayResident, "soak=1000"}, {hw.WayResident, "trap=1 soak=1000"},
+		{vcpu.WayDirect, ""}, {vcpu.WayDirect, "trap=1"}, {vcpu.WayResident, "soak=1000"}, {vcpu.WayResident, "trap=1 soak=1000"},
 	} {
 		t.Run(c.way.String()+" "+c.command, func(t *testing.T) {
 			_, serial, status := runGuest(t, Config{Image: image, UINTR: true, CPUs: 2, Way: c.way, Command: c.command})
@@ -208,7 +208,7 @@ func TestWithoutUserInterruptsTheProgramSaysSo(t *testing.T) {
 	m, serial, status := runGuest(t, Config{Image: guestImage(t, "guest"), Disks: []Disk{{Path: disk, ReadOnly: true}}})
 	require.Equal(t, 1, status)
 	require.Equal(t, "program: this machine offers no user interrupts\n", serial)
-	require.Equal(t, hw.WayNone, m.Way())
+	require.Equal(t, vcpu.WayNone, m.Way())
 }
 
 func TestWhatCannotRunIsRefusedInOneLineAndNothingIsWritten(t *testing.T) {

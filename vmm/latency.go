@@ -8,7 +8,6 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"gvmm/vcpu"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
 )
@@ -16,15 +15,15 @@ import (
 // stampEntries is how many of a queue's last completions are kept, a power of two.
 const stampEntries = 1 << 18
 
-// stamps is a queue's ring of host TSCs: the moment at which a completion was
+// stamps is a queue's ring of engine.now: the moment at which a completion was
 // about to be published. The queue writes, the report reads after it stopped.
 type stamps struct {
 	next uint64
 	tsc  []uint64
 }
 
-func (s *stamps) add() {
-	s.tsc[s.next%stampEntries] = vcpu.ReadTSC()
+func (s *stamps) add(now uint64) {
+	s.tsc[s.next%stampEntries] = now
 	s.next++
 }
 
@@ -123,7 +122,7 @@ const maxLogs = 64
 // stamp is the hook of a device's queues.
 func (d *device) stamp(queue int, _ uint16) {
 	if s := d.stamps[queue].Load(); s != nil {
-		s.add()
+		s.add(d.now())
 	}
 }
 

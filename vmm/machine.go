@@ -11,30 +11,30 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"gvmm/iommu"
-	"gvmm/irqchip"
-	"gvmm/kvm"
+	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
 	"gvmm/vmm/boot"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
+	"gvmm/vmm/platform"
 	"gvmm/vmm/serial"
 )
 
 // Machine is one virtual machine. Make it with New, Run it once, Close it.
 type Machine struct {
-	config  Config
-	way     hw.Way
-	probe   *hw.Probe
-	memory  *memory.Memory
-	hw      *hw.Machine
-	cpus    []*hw.CPU
-	apics   *irqchip.Kernel
-	iommu   *iommu.Unit
-	space   *space
-	bus     *pci.Bus
-	serial  *serial.Port
-	devices []*device
-	ports   portCounts
+	config   Config
+	probe    *hw.Probe
+	memory   *memory.Memory
+	engine   engine
+	accelWhy string
+	cpus     []vcpu.CPU // the engine's
+	iommu    *iommu.Unit
+	space    *space
+	bus      *pci.Bus
+	serial   *serial.Port
+	devices  []*device
+	ports    ports
+	ours     bool // the image was made for this VMM
 
 	guestErrors errorLog
 	stop        atomic.Bool
@@ -52,7 +52,7 @@ func New(c Config) (*Machine, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	m := &Machine{config: c, serial: serial.New(c.Serial)}
+	m := &Machine{config: c}
 	if err := m.build(); err != nil {
 		m.Close()
 		return nil, err
@@ -69,109 +69,70 @@ func (m *Machine) build() error {
 	if err != nil {
 		return err
 	}
-	path := m.config.KVM
-	if path == "" {
-		path = kvm.DefaultPath
-	}
-	if m.hw, err = hw.Open(path, m.memory); err != nil {
+	m.space = newSpace(func(addr uint64) bool { return addr < m.config.Memory })
+	if m.engine, err = m.openEngine(entry); err != nil {
 		return err
 	}
-	if err := m.chooseWay(path); err != nil {
+	m.iommu = iommu.New(iommu.Config{
+		Memory: m.memory, Deliver: m.engine.sender(), Posted: m.config.Posted && m.Way() != vcpu.WayNone,
+	})
+	if err := m.space.Map(iommuBase, iommuBytes, m.iommu); err != nil {
 		return err
 	}
-	if err := m.addInterrupts(); err != nil {
-		return err
-	}
+	m.ours = entry.Note&boot.NotePresent != 0
 	m.bus = pci.NewBus(m.space)
+	if err := m.addPorts(); err != nil {
+		return err
+	}
 	for i, d := range m.config.Disks {
 		if err := m.addDisk(i, d); err != nil {
 			return err
 		}
 	}
-	return m.addCPUs(entry)
-}
-
-// chooseWay decides how user interrupts go, with evidence from this host.
-func (m *Machine) chooseWay(path string) error {
-	if !m.config.UINTR {
-		return nil
-	}
-	var err error
-	if m.probe = m.config.Probe; m.probe == nil {
-		if m.probe, err = hw.RunProbe(path); err != nil {
-			return err
-		}
-	}
-	m.way, err = m.probe.Choose(m.config.Way)
-	return err
-}
-
-// addInterrupts makes local APICs, doorbells and the remapping unit.
-func (m *Machine) addInterrupts() error {
-	m.space = newSpace(func(addr uint64) bool { return addr < m.config.Memory })
-	var err error
-	if m.apics, err = irqchip.NewKernel(m.hw.VM, doorbellBase, m.config.CPUs); err != nil {
-		return err
-	}
-	var deliver pci.MSISender = m.apics
-	if m.config.Kick {
-		deliver = &kicker{machine: m}
-	}
-	m.iommu = iommu.New(iommu.Config{
-		Memory: m.memory, Deliver: deliver, Posted: m.config.Posted && m.way != hw.WayNone,
-	})
-	if err := m.space.Map(doorbellBase, m.apics.Size(), m.apics); err != nil {
-		return err
-	}
-	return m.space.Map(iommuBase, iommuBytes, m.iommu)
-}
-
-func (m *Machine) addCPUs(entry boot.Entry) error {
-	n := uint32(m.config.CPUs)
-	config := hw.CPUConfig{CPUs: n, UINTR: m.way != hw.WayNone}
-	if config.UINTR {
-		config.Leaves = hw.DiscoveryLeaves(m.way, m.config.Posted, doorbellBase, n, iommuBase)
-		config.UINVChanged = func(cpu uint32, vector uint8) {
-			if err := m.apics.Arm(cpu, vector); err != nil {
-				m.end(0, err)
-			}
-		}
-	}
-	if m.config.Kick {
-		config.Kick = func(cpu uint32, vector uint8) {
-			_ = m.apics.SendMSI(pci.Message{Address: irqchip.Address(cpu), Data: uint32(vector)})
-		}
-	}
-	for config.ID = range n {
-		c, err := m.hw.NewCPU(config)
-		if err != nil {
-			return err
-		}
-		m.cpus = append(m.cpus, c)
-	}
-	info, err := boot.StartInfo(m.memory, m.config.Command, []boot.Region{{Base: 0, Size: m.config.Memory}})
+	info, err := entry.Information(m.memory, m.config.Command, []boot.Region{{Base: 0, Size: m.config.Memory}})
 	if err != nil {
 		return err
 	}
-	return m.cpus[0].SetPVH(entry.PVH, info)
+	if err := m.engine.addCPUs(entry, info); err != nil {
+		return err
+	}
+	m.cpus = m.engine.cpus()
+	return nil
 }
 
-// kicker delivers notifications by kicks, and any other message to the local APICs.
-type kicker struct{ machine *Machine }
-
-// SendMSI implements pci.MSISender.
-func (k *kicker) SendMSI(msg pci.Message) error {
-	for i, c := range k.machine.cpus {
-		if vector := k.machine.apics.Armed(uint32(i)); vector != 0 && msg.Data&0x7ff == uint32(vector) && msg.Address == irqchip.Address(uint32(i)) {
-			c.KickNotify(vector)
-			return nil
+// addPorts makes what every machine has in its I/O space, and what the engine adds.
+func (m *Machine) addPorts() error {
+	m.serial = serial.NewPort(serial.Config{Out: m.config.Serial, IRQ: m.engine.line(4)})
+	reset := platform.NewReset(func() { m.end(0, errReset) })
+	fw := platform.NewFwCfg(platform.FwCfgConfig{
+		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.memory,
+	})
+	for _, p := range []struct {
+		name     string
+		first, n uint16
+		device   portDevice
+	}{
+		{"com1", portCOM1, serial.Ports, com1{m.serial}},
+		{"pci_config", pci.PortAddress, 8, configPorts{m.bus, reset}},
+		{"exit_port", portExit, 1, exitPort{m}},
+		{"fw_cfg", platform.PortFwCfg, platform.FwCfgPorts, fw},
+		{"fw_cfg", platform.PortFwCfgDMA, platform.FwCfgDMAPorts, fw},
+		{"reset", platform.PortKeyboard, 1, reset},
+		{"reset", platform.PortKeyboardCommand, 1, reset},
+		{"reset", platform.PortFastReset, 1, reset},
+	} {
+		if err := m.ports.add(p.name, p.first, p.n, p.device); err != nil {
+			return err
 		}
 	}
-	return k.machine.apics.SendMSI(msg)
+	return m.engine.addPlatform(&m.ports)
 }
 
+// errReset is a guest that resets its machine, which ends it.
+var errReset = errors.New("vmm: the guest reset the machine")
+
 // Way is how user interrupts go in this machine.
-func (m *Machine) Way() hw.Way { return m.way }
+func (m *Machine) Way() vcpu.Way { return m.engine.way() }
 
 // Run runs the machine until the guest ends it, ctx is done, or it fails, and
 // returns the guest's exit status. ctx.Err() is returned if ctx ended it.
@@ -181,12 +142,12 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	places := place(len(m.cpus))
 	defer places.end()
 	var g errgroup.Group
-	for i, c := range m.cpus {
+	for i := range m.cpus {
 		g.Go(func() error {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			defer places.enter(i)()
-			err := c.Run(m, &m.stop)
+			err := m.engine.run(i)
 			if err != nil {
 				m.end(0, err)
 			}
@@ -236,14 +197,8 @@ func (m *Machine) Close() error {
 		m.iommu.Close()
 	}
 	var errs []error
-	for _, c := range m.cpus {
-		errs = append(errs, c.Close())
-	}
-	if m.apics != nil {
-		errs = append(errs, m.apics.Close())
-	}
-	if m.hw != nil {
-		errs = append(errs, m.hw.Close())
+	if m.engine != nil {
+		errs = append(errs, m.engine.close())
 	}
 	if m.memory != nil {
 		errs = append(errs, m.memory.Close())

@@ -64,17 +64,10 @@ type Fault struct {
 	Reason    string `json:"reason"`
 }
 
-// exitCounters are KVM's counters that stand for guest execution being left, or
-// done by the kernel in the guest's place.
-var exitCounters = []string{
-	"exits", "irq_exits", "irq_injections", "mmio_exits", "signal_exits", "halt_exits", "insn_emulation", "pf_emulate",
-	"request_irq_exits", "irq_window_exits", "nmi_injections",
-}
-
 // counts is everything countable at one moment.
 type counts struct {
 	user        vcpu.Exits
-	kvm         map[string]uint64
+	engine      map[string]uint64 // its own counters, of all processors
 	completions uint64
 	devices     map[string]uint64
 	iommu       iommu.RequesterStats
@@ -82,12 +75,12 @@ type counts struct {
 }
 
 func (m *Machine) count() *counts {
-	c := &counts{kvm: make(map[string]uint64), devices: make(map[string]uint64), tsc: vcpu.ReadTSC()}
+	c := &counts{engine: make(map[string]uint64), devices: make(map[string]uint64), tsc: m.engine.now()}
 	for _, cpu := range m.cpus {
 		cpu.Exits(&c.user)
 		stats, _ := cpu.Statistics()
-		for _, name := range exitCounters {
-			c.kvm[name] += stats[name]
+		for name, n := range stats {
+			c.engine[name] += n
 		}
 	}
 	for _, d := range m.devices {
@@ -100,10 +93,7 @@ func (m *Machine) count() *counts {
 	}
 	c.devices["iommu"] = m.space.accesses(iommuBase)
 	c.devices["doorbell"] = m.space.accesses(doorbellBase)
-	c.devices["com1"] = m.ports.com1.Load()
-	c.devices["pci_config"] = m.ports.pci.Load()
-	c.devices["exit_port"] = m.ports.exit.Load()
-	c.devices["absent_port"] = m.ports.absent.Load()
+	m.ports.counts(c.devices)
 	for _, s := range m.iommu.Stats() {
 		c.iommu.UserPosted += s.UserPosted
 		c.iommu.Notified += s.Notified
@@ -126,9 +116,9 @@ func (m *Machine) Report() *Report {
 		begin = &counts{}
 	}
 	r := &Report{
-		Engine: "kvm", Way: m.way.String(), Image: m.config.Image, Status: m.status, WroteDisk: m.wrote(), Posted: m.config.Posted,
+		Engine: m.config.Accel.String(), Way: m.Way().String(), Image: m.config.Image, Status: m.status, WroteDisk: m.wrote(), Posted: m.config.Posted,
 		Completions:   end.completions - begin.completions,
-		Exits:         m.exits(begin, end),
+		Exits:         m.engine.exits(begin, end),
 		Devices:       difference(end.devices, begin.devices),
 		Coalesced:     end.iommu.Coalesced - begin.iommu.Coalesced,
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
@@ -149,30 +139,22 @@ func (m *Machine) Report() *Report {
 	if m.probe != nil && m.probe.Kick.P50 > 0 {
 		r.KickRatio = float64(r.Latency.P50) / float64(m.probe.Kick.P50)
 	}
-	if khz := m.cpus[0].TSC().KHz; khz > 0 && begin.tsc > 0 {
+	if khz := m.engine.tsc().khz; khz > 0 && begin.tsc > 0 {
 		r.Seconds = float64(end.tsc-begin.tsc) / float64(khz) / 1e3
 	}
 	return r
 }
 
-func (m *Machine) exits(begin, end *counts) map[string]uint64 {
-	exits := make(map[string]uint64)
-	before := begin.user.Map()
-	for name, n := range end.user.Map() {
-		if n > before[name] {
-			exits["user."+name] = n - before[name]
-		}
-	}
-	for name, n := range difference(end.kvm, begin.kvm) {
-		exits["kvm."+name] = n
-	}
-	return exits
-}
-
 // total is the exits that a completion is charged with: what left for the kernel,
 // which includes what went on to user space, and each instruction of the guest's
-// that the kernel interpreted in its place.
-func (r *Report) total() uint64 { return r.Exits["kvm.exits"] + r.Exits["kvm.insn_emulation"] }
+// that the kernel interpreted in its place. Of the software CPU: what left its run loop,
+// and without posted interrupts what a processor would have left for.
+func (r *Report) total() uint64 {
+	if r.Engine == vcpu.AccelSoft.String() {
+		return r.ExitSum("soft.") + r.ExitSum("modelled.")
+	}
+	return r.Exits["kvm.exits"] + r.Exits["kvm.insn_emulation"]
+}
 
 // ExitSum adds the exits whose name begins with prefix.
 func (r *Report) ExitSum(prefix string) uint64 {
@@ -207,8 +189,8 @@ func difference(a, b map[string]uint64) map[string]uint64 {
 
 // latency joins what guest and devices stamped.
 func (m *Machine) latency() Latency {
-	tsc := m.cpus[0].TSC()
-	if !tsc.Known {
+	tsc := m.engine.tsc()
+	if !tsc.known {
 		return Latency{Why: "this host does not tell how the guest's TSC relates to its own"}
 	}
 	all := hdrhistogram.New(1, int64(10e9), 3)
@@ -216,7 +198,7 @@ func (m *Machine) latency() Latency {
 	for _, l := range m.logs {
 		d := m.deviceLocked(l.requester)
 		host := d.stamps[l.queue].Load()
-		h, early, err := l.join(m.memory, host, tsc.Offset, tsc.KHz)
+		h, early, err := l.join(m.memory, host, tsc.offset, tsc.khz)
 		if err != nil {
 			return Latency{Why: err.Error()}
 		}

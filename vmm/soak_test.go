@@ -15,7 +15,7 @@ import (
 	"gvmm/guests"
 	"gvmm/irqchip"
 	"gvmm/uintr/spec"
-	"gvmm/vcpu/hw"
+	"gvmm/vcpu"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
 )
@@ -28,7 +28,7 @@ func TestNotificationsAtFullRateChangeNothingElse(t *testing.T) {
 	if testing.Short() {
 		duration = 300 * time.Millisecond
 	}
-	forEachWay(t, func(t *testing.T, way hw.Way) {
+	forEachWay(t, func(t *testing.T, way vcpu.Way) {
 		for _, c := range []struct {
 			name, command string
 			raw           bool
@@ -37,7 +37,7 @@ func TestNotificationsAtFullRateChangeNothingElse(t *testing.T) {
 			{name: "without a trap", command: "soak=1 fast=1"},
 			{name: "with messages past the UPID", command: "soak=1 fast=1", raw: true},
 		} {
-			if c.raw && way == hw.WayDirect {
+			if c.raw && way == vcpu.WayDirect {
 				continue // ARCHITECTURE.md: it rests on senders that keep to ON
 			}
 			t.Run(c.name, func(t *testing.T) {
@@ -65,7 +65,7 @@ type soak struct {
 	ended  chan error
 }
 
-func newSoak(t *testing.T, way hw.Way, command string) *soak {
+func newSoak(t *testing.T, way vcpu.Way, command string) *soak {
 	g := newCaseGuest(t, way, command)
 	return &soak{
 		caseGuest: g,
@@ -143,8 +143,8 @@ func (s *soak) finish(t *testing.T) {
 // TestANotificationInsideTheEntryOfTheProgramLosesNothing has a second notification come at each instruction of
 // uintr_enter at which the first is not yet delivered, which the soak meets by chance only.
 func TestANotificationInsideTheEntryOfTheProgramLosesNothing(t *testing.T) {
-	forEachWay(t, func(t *testing.T, way hw.Way) {
-		if way == hw.WayDirect {
+	forEachWay(t, func(t *testing.T, way vcpu.Way) {
+		if way == vcpu.WayDirect {
 			t.Skip("the direct way delivers in its gate")
 		}
 		notifyInsideTheEntry(t, newCaseGuest(t, way, "nested=1"))

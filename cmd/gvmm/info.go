@@ -15,6 +15,7 @@ import (
 
 	"gvmm/kvm"
 	"gvmm/uintr/spec"
+	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
 )
 
@@ -62,7 +63,7 @@ func gatherInfo(path string) hostInfo {
 	host := kvm.DescribeHost(os.DirFS("/"))
 	info := hostInfo{
 		KVM: host.Kind.String(), APICv: host.APICv, IPIv: host.IPIv, UINTR: cpuHasUINTR(), IOURing: hasIOURing(),
-		CPUs: runtime.NumCPU(), Way: hw.WayNone.String(),
+		CPUs: runtime.NumCPU(), Way: vcpu.WayNone.String(),
 	}
 	var s unix.Sysinfo_t
 	if unix.Sysinfo(&s) == nil {
@@ -83,7 +84,7 @@ func gatherInfo(path string) hostInfo {
 		info.Why = err.Error()
 		return info
 	}
-	way, err := info.Probe.Choose(hw.WayNone)
+	way, err := info.Probe.Choose(vcpu.WayNone)
 	info.Way = way.String()
 	if err != nil {
 		info.Why = err.Error()

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gvmm/bench"
-	"gvmm/vcpu/hw"
+	"gvmm/vcpu"
 	"gvmm/vmm"
 )
 
@@ -166,16 +166,16 @@ func (f *runFlags) print(w io.Writer, report *vmm.Report) error {
 	return nil
 }
 
-func parseWay(s string) (hw.Way, error) {
+func parseWay(s string) (vcpu.Way, error) {
 	switch s {
 	case "auto":
-		return hw.WayNone, nil
+		return vcpu.WayNone, nil
 	case "direct":
-		return hw.WayDirect, nil
+		return vcpu.WayDirect, nil
 	case "resident":
-		return hw.WayResident, nil
+		return vcpu.WayResident, nil
 	}
-	return hw.WayNone, fmt.Errorf("--way %s: auto, direct or resident", s)
+	return vcpu.WayNone, fmt.Errorf("--way %s: auto, direct or resident", s)
 }
 
 func parseSwitch(flag, s string) (bool, error) {

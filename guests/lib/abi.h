@@ -22,6 +22,10 @@
 #define GVMM_WAY_RESIDENT   3 /* microcode at CPL 0 */
 #define GVMM_FLAG_POSTED    0x100 /* the IOMMU takes user-posted entries */
 
+/* The ELF note "gvmm" of an image made for this VMM. */
+#define GVMM_NOTE_TYPE      1
+#define GVMM_NOTE_LIGHT     1 /* needs little of its kernel: one that is interpreted suits it */
+
 /* Paravirtual MSRs. */
 #define GVMM_MSR_BLOCK      0x47564d00 /* physical address of this CPU's block | 1 */
 #define GVMM_MSR_LATENCY    0x47564d01 /* physical address of a struct gvmm_latency_log */

@@ -1,7 +1,6 @@
 package hw
 
 import (
-	"encoding/binary"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -22,7 +21,7 @@ type CPUConfig struct {
 	// UINTR shows user interrupts in CPUID.7.EDX where KVM lets it.
 	UINTR bool
 	// Leaves are added to CPUID; EBX, ECX and EDX as GVMM_LEAF_* of guests/lib/abi.h say.
-	Leaves []kvm.CPUIDEntry
+	Leaves []vcpu.Leaf
 	// UINVChanged, if set, is called on the processor's goroutine when the guest arms another notification vector.
 	UINVChanged func(cpu uint32, vector uint8)
 	// Kick, if set, allows KickNotify, and sends the vector as an interrupt message where a kick cannot deliver.
@@ -57,7 +56,7 @@ type CPU struct {
 
 var _ vcpu.CPU = (*CPU)(nil)
 
-// NewCPU adds a processor. Processor 0 starts where SetPVH says, the others when
+// NewCPU adds a processor. Processor 0 starts where SetEntry says, the others when
 // a start-up interrupt comes.
 func (m *Machine) NewCPU(config CPUConfig) (*CPU, error) {
 	v, err := m.VM.CreateVCPU(config.ID)
@@ -105,15 +104,15 @@ func guestCPUID(host kvm.CPUID, config CPUConfig) kvm.CPUID {
 			e.EDX |= spec.CPUIDBit
 		}
 	}
-	for _, e := range config.Leaves {
-		c.Set(e)
+	for _, l := range config.Leaves {
+		c.Set(kvm.CPUIDEntry{Function: l.Function, EAX: l.EAX, EBX: l.EBX, ECX: l.ECX, EDX: l.EDX})
 	}
 	return c
 }
 
-// SetPVH puts the processor at a PVH entry point: 32-bit protected mode, flat
-// segments, paging off, EBX the start information.
-func (c *CPU) SetPVH(entry, startInfo uint32) error {
+// SetEntry puts the processor at a PVH or multiboot entry point: 32-bit protected
+// mode, flat segments, paging off.
+func (c *CPU) SetEntry(entry, eax, ebx uint32) error {
 	var s kvm.SRegs
 	if err := c.vcpu.GetSRegs(&s); err != nil {
 		return err
@@ -128,7 +127,7 @@ func (c *CPU) SetPVH(entry, startInfo uint32) error {
 	if err := c.vcpu.SetSRegs(&s); err != nil {
 		return err
 	}
-	return c.vcpu.SetRegs(&kvm.Regs{RIP: uint64(entry), RBX: uint64(startInfo), RFLAGS: 2})
+	return c.vcpu.SetRegs(&kvm.Regs{RIP: uint64(entry), RAX: uint64(eax), RBX: uint64(ebx), RFLAGS: 2})
 }
 
 // TSC relates the processor's TSC to the host's: its frequency, and what is added
@@ -339,25 +338,4 @@ func (c *CPU) Close() error {
 		err = e
 	}
 	return err
-}
-
-// signature is GVMM_SIGNATURE_* of guests/lib/abi.h.
-const signature = "gvmm uintr 1"
-
-// flagPosted is GVMM_FLAG_POSTED, beside the way.
-const flagPosted = 0x100
-
-// DiscoveryLeaves are the CPUID leaves by which a guest finds user interrupts
-// (GVMM_LEAF_* of guests/lib/abi.h). Stock KVM keeps unknown leaves, whatever it
-// does to the others; at CPL 3 some hosts answer CPUID themselves.
-func DiscoveryLeaves(way Way, posted bool, doorbells, cpus, iommu uint32) []kvm.CPUIDEntry {
-	word := func(i int) uint32 { return binary.LittleEndian.Uint32([]byte(signature)[i:]) }
-	flags := uint32(way)
-	if posted {
-		flags |= flagPosted
-	}
-	return []kvm.CPUIDEntry{
-		{Function: 0x40000100, EAX: 0x40000101, EBX: word(0), ECX: word(4), EDX: word(8)},
-		{Function: 0x40000101, EAX: flags, EBX: doorbells, ECX: cpus, EDX: iommu},
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"gvmm/kvm"
 	"gvmm/uintr/spec"
+	"gvmm/vcpu"
 )
 
 func TestGuestCPUIDNamesItsProcessorAndUserInterrupts(t *testing.T) {
@@ -19,7 +20,7 @@ func TestGuestCPUIDNamesItsProcessorAndUserInterrupts(t *testing.T) {
 	}
 	before := slices.Clone(host)
 	for _, uintr := range []bool{false, true} {
-		leaves := DiscoveryLeaves(WayResident, true, 0xfeb00000, 4, 0xfed90000)
+		leaves := vcpu.DiscoveryLeaves(vcpu.WayResident, true, 0xfeb00000, 4, 0xfed90000)
 		c := guestCPUID(host, CPUConfig{ID: 3, CPUs: 4, UINTR: uintr, Leaves: leaves})
 		require.Equal(t, uint32(0x0304ffff), c.Find(1, 0).EBX)
 		require.Equal(t, uint32(7), c.Find(1, 0).EDX)
@@ -42,16 +43,16 @@ func TestChooseTakesWhatWorks(t *testing.T) {
 	works, fails := Trial{Works: true}, Trial{Why: "because"}
 	for _, c := range []struct {
 		direct, resident Trial
-		want, chosen     Way
+		want, chosen     vcpu.Way
 		fails            bool
 	}{
-		{works, works, WayNone, WayDirect, false},
-		{fails, works, WayNone, WayResident, false},
-		{fails, fails, WayNone, WayNone, true},
-		{works, works, WayResident, WayResident, false},
-		{works, works, WayDirect, WayDirect, false},
-		{fails, works, WayDirect, WayNone, true},
-		{works, fails, WayResident, WayNone, true},
+		{works, works, vcpu.WayNone, vcpu.WayDirect, false},
+		{fails, works, vcpu.WayNone, vcpu.WayResident, false},
+		{fails, fails, vcpu.WayNone, vcpu.WayNone, true},
+		{works, works, vcpu.WayResident, vcpu.WayResident, false},
+		{works, works, vcpu.WayDirect, vcpu.WayDirect, false},
+		{fails, works, vcpu.WayDirect, vcpu.WayNone, true},
+		{works, fails, vcpu.WayResident, vcpu.WayNone, true},
 	} {
 		p := &Probe{Direct: c.direct, Resident: c.resident}
 		way, err := p.Choose(c.want)

@@ -71,22 +71,22 @@ func RunProbe(path string) (*Probe, error) {
 	return p, nil
 }
 
-// Choose returns the way to go: want if it works here, or for WayNone the best
+// Choose returns the way to go: want if it works here, or for vcpu.WayNone the best
 // that does.
-func (p *Probe) Choose(want Way) (Way, error) {
+func (p *Probe) Choose(want vcpu.Way) (vcpu.Way, error) {
 	switch {
-	case want == WayDirect && !p.Direct.Works:
-		return WayNone, fmt.Errorf("%w: the direct way does not work on this host: %s; try --way resident", ErrWay, p.Direct.Why)
-	case want == WayResident && !p.Resident.Works:
-		return WayNone, fmt.Errorf("%w: the resident way does not work on this host: %s", ErrWay, p.Resident.Why)
-	case want != WayNone:
+	case want == vcpu.WayDirect && !p.Direct.Works:
+		return vcpu.WayNone, fmt.Errorf("%w: the direct way does not work on this host: %s; try --way resident", ErrWay, p.Direct.Why)
+	case want == vcpu.WayResident && !p.Resident.Works:
+		return vcpu.WayNone, fmt.Errorf("%w: the resident way does not work on this host: %s", ErrWay, p.Resident.Why)
+	case want != vcpu.WayNone:
 		return want, nil
 	case p.Direct.Works:
-		return WayDirect, nil
+		return vcpu.WayDirect, nil
 	case p.Resident.Works:
-		return WayResident, nil
+		return vcpu.WayResident, nil
 	}
-	return WayNone, fmt.Errorf("%w: neither way works on this host: direct: %s; resident: %s", ErrWay, p.Direct.Why, p.Resident.Why)
+	return vcpu.WayNone, fmt.Errorf("%w: neither way works on this host: direct: %s; resident: %s", ErrWay, p.Direct.Why, p.Resident.Why)
 }
 
 // probeMachine is the probe's machine: one processor that spins at CPL 3.

@@ -179,7 +179,7 @@ type CPUConfig struct {
 	// Posted is a host with APIC virtualisation and posted interrupts; without it the exits that such a host saves are counted.
 	Posted bool
 	// Leaves are added to CPUID.
-	Leaves []Leaf
+	Leaves []vcpu.Leaf
 	// BusHz is the frequency of the local APIC's timer before its divider: CPUID.15H's crystal.
 	BusHz uint64
 	// Devices have timers that this processor drives; nil for all but one.
@@ -194,12 +194,6 @@ type Timers interface {
 	// Deadline is the TSC at which the next one is due, all ones for never.
 	Deadline() uint64
 	Tick(now uint64)
-}
-
-// Leaf is a leaf of CPUID.
-type Leaf struct {
-	Function           uint32
-	EAX, EBX, ECX, EDX uint32
 }
 
 // NewCPU adds a processor. Processor 0 starts at the reset vector or where SetPVH
@@ -241,4 +235,15 @@ func ones(p []byte) {
 	for i := range p {
 		p[i] = 0xff
 	}
+}
+
+// Code reports whether n bytes of RAM at pa hold instructions that some processor
+// decoded.
+func (m *Machine) Code(pa, n uint64) bool {
+	for first := pa &^ 0xfff; first < pa+n; first += 4096 {
+		if m.code.holds(first) {
+			return true
+		}
+	}
+	return false
 }

@@ -23,8 +23,18 @@ type Memory interface {
 type Entry struct {
 	PVH       uint32 // physical address of the entry that a PVH note names
 	Multiboot uint32 // physical address of a multiboot image's entry
+	Note      Note   // what the image says of itself to this VMM
 	Image     string // with Multiboot: the image's name, the first word of its command line
 }
+
+// Note is GVMM_NOTE_* of guests/lib/abi.h: what an image made for this VMM says.
+type Note uint32
+
+// Bits of a Note.
+const (
+	NoteLight   Note = 1 << 0  // needs little of its kernel: one that is interpreted suits it
+	NotePresent Note = 1 << 31 // there is a note at all; the exit port then takes the status as it is
+)
 
 // Address is the physical address of the first instruction.
 func (e Entry) Address() uint32 {
@@ -108,7 +118,7 @@ func loadImage(r source, m Memory) (Entry, error) {
 		(f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64) && (f.Class != elf.ELFCLASS32 || f.Machine != elf.EM_386):
 		return Entry{}, fmt.Errorf("ELF %v %v %v; give a 32 or 64-bit x86 executable", f.Class, f.Machine, f.Type)
 	}
-	entry, pvh := findPVH(f)
+	entry, pvh, note := readNotes(f)
 	if !pvh && multiboot && h.addressed() {
 		return loadAddressed(r, h, m)
 	}
@@ -119,25 +129,31 @@ func loadImage(r source, m Memory) (Entry, error) {
 	case pvh && entry == 0:
 		return Entry{}, errors.New("a PVH note with entry 0; it must name the kernel's 32-bit entry")
 	case pvh:
-		return Entry{PVH: entry}, nil
+		return Entry{PVH: entry, Note: note}, nil
 	case !multiboot:
 		return Entry{}, errors.New("no PVH note (XEN_ELFNOTE_PHYS32_ENTRY) and no multiboot header; a kernel needs one to be started")
 	}
 	entry, err = multibootEntry(f, h)
-	return Entry{Multiboot: entry}, err
+	return Entry{Multiboot: entry, Note: note}, err
 }
 
-// findPVH finds the entry that the last of the image's PVH notes names.
-func findPVH(f *elf.File) (entry uint32, found bool) {
+// readNotes collects what the image's notes say: the entry that the last PVH note
+// names, and ours.
+func readNotes(f *elf.File) (pvh uint32, found bool, ours Note) {
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_NOTE {
 			continue
 		}
-		if at, ok := pvhNote(p, f.ByteOrder); ok {
-			entry, found = at, true
-		}
+		eachNote(p, f.ByteOrder, func(name string, kind, value uint32) {
+			switch {
+			case name == xenName && kind == notePVH:
+				pvh, found = value, true
+			case name == ourName && kind == noteOurs:
+				ours |= Note(value) | NotePresent
+			}
+		})
 	}
-	return entry, found
+	return pvh, found, ours
 }
 
 func loadSegments(f *elf.File, m Memory) error {
@@ -183,30 +199,31 @@ func tooSmall(addr, n uint64) error {
 }
 
 const (
-	noteName  = "Xen\x00"
-	notePVH   = 18      // XEN_ELFNOTE_PHYS32_ENTRY
+	xenName   = "Xen\x00"
+	notePVH   = 18 // XEN_ELFNOTE_PHYS32_ENTRY
+	ourName   = "gvmm\x00"
+	noteOurs  = 1       // GVMM_NOTE_TYPE
 	noteLimit = 1 << 16 // of a note segment, bytes
 )
 
-// pvhNote finds the entry address in a note segment: a sequence of name size,
-// descriptor size, type, name, descriptor, each padded to 4 bytes.
-func pvhNote(p *elf.Prog, order binary.ByteOrder) (uint32, bool) {
+// eachNote calls f with every note of a segment whose value is a word or more: a sequence
+// of name size, descriptor size, type, name, descriptor, each padded to 4 bytes.
+func eachNote(p *elf.Prog, order binary.ByteOrder, f func(name string, kind, value uint32)) {
 	notes := make([]byte, min(p.Filesz, noteLimit))
 	if n, _ := p.ReadAt(notes, 0); n < len(notes) {
-		return 0, false
+		return
 	}
 	pad := func(n uint32) uint64 { return (uint64(n) + 3) &^ 3 }
 	for len(notes) >= 12 {
 		name, desc, kind := order.Uint32(notes), order.Uint32(notes[4:]), order.Uint32(notes[8:])
 		body := notes[12:]
 		if pad(name)+pad(desc) > uint64(len(body)) {
-			return 0, false
+			return
 		}
 		value := body[pad(name):]
-		if kind == notePVH && string(body[:name]) == noteName && desc >= 4 {
-			return order.Uint32(value), true
+		if desc >= 4 {
+			f(string(body[:name]), kind, order.Uint32(value))
 		}
 		notes = value[pad(desc):]
 	}
-	return 0, false
 }

@@ -18,6 +18,11 @@
 	.long	4, 4, 18 /* XEN_ELFNOTE_PHYS32_ENTRY */
 	.asciz	"Xen"
 	.long	PHYS(pvh_entry)
+	.align	4
+	.long	5, 4, GVMM_NOTE_TYPE
+	.asciz	"gvmm"
+	.align	4
+	.long	GVMM_NOTE_LIGHT
 
 	.section .pages, "aw"
 	.align	4096

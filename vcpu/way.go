@@ -1,8 +1,8 @@
-package hw
+package vcpu
 
 import "fmt"
 
-// A Way is how user interrupts reach a guest over KVM. Its values are those of
+// A Way is how user interrupts reach a guest. Its values are those of
 // GVMM_WAY_* in guests/lib/abi.h.
 type Way uint8
 
@@ -10,8 +10,8 @@ type Way uint8
 const (
 	WayNone     Way = 0 // no user interrupts
 	WayNative   Way = 1 // the processor has them
-	WayDirect   Way = 2
-	WayResident Way = 3
+	WayDirect   Way = 2 // over KVM: microcode at CPL 3 behind the guest's gates
+	WayResident Way = 3 // over KVM: microcode at CPL 0
 )
 
 // String is the way's name on the command line and in reports.

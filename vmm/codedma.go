@@ -1,0 +1,76 @@
+package vmm
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"gvmm/vcpu/soft"
+	"gvmm/virtio"
+	"gvmm/vmm/memory"
+)
+
+// codeDMA is the devices' view of memory beside software CPUs, which must hear of
+// writes to pages that they decoded. A request's segments are written some time
+// after they were given out; the used ring, whose view is asked for when that is
+// done, is what tells the guest. So what lies in code is remembered, and told
+// again whenever a ring is about to be written.
+type codeDMA struct {
+	memory.Physical
+	machine *soft.Machine
+
+	armed atomic.Bool // ranges is not empty
+	mu    sync.Mutex
+	// ranges are the last writes to code, a ring: more of them in flight than there are requests in all queues is
+	// impossible.
+	ranges []dmaRange
+	next   int
+}
+
+type dmaRange struct{ addr, n uint64 }
+
+// maxRanges bounds codeDMA.ranges.
+const maxRanges = 4096
+
+var _ virtio.DMA = (*codeDMA)(nil)
+
+// View implements virtio.DMA.
+func (d *codeDMA) View(addr uint64, n int, write bool) ([]byte, error) {
+	if write && d.armed.Load() {
+		d.tell()
+	}
+	view, err := d.Physical.View(addr, n, write)
+	if write && err == nil && d.machine.Code(addr, uint64(n)) {
+		d.remember(addr, uint64(n))
+	}
+	return view, err
+}
+
+// Segments implements virtio.DMA.
+func (d *codeDMA) Segments(dst [][]byte, addr uint64, n uint32, write bool) ([][]byte, error) {
+	dst, err := d.Physical.Segments(dst, addr, n, write)
+	if write && err == nil && d.machine.Code(addr, uint64(n)) {
+		d.remember(addr, uint64(n))
+	}
+	return dst, err
+}
+
+func (d *codeDMA) remember(addr, n uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.ranges) < maxRanges {
+		d.ranges = append(d.ranges, dmaRange{addr, n})
+	} else {
+		d.ranges[d.next%maxRanges] = dmaRange{addr, n}
+		d.next++
+	}
+	d.armed.Store(true)
+}
+
+// tell reports every remembered range. One that holds no code any more costs a look.
+func (d *codeDMA) tell() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.ranges {
+		d.machine.Written(r.addr, r.n)
+	}
+}
