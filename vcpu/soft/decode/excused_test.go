@@ -1,0 +1,34 @@
+package decode
+
+import "strings"
+
+// excused reports whether objdump is known to read an instruction otherwise.
+func excused(in Inst, theirs string, mode Mode) bool {
+	switch in.Op {
+	case NOP: // MPX, CET, newer hints; it calls PREFETCH of a register bad; 6690H is XCHG AX,AX
+		for _, p := range []string{"nop", "prefetch", "bnd", "xchg"} {
+			if strings.HasPrefix(theirs, p) {
+				return true
+			}
+		}
+	case FWAIT: // it takes prefixes for instructions of their own
+		return true
+	case FNOP, FNSETPM: // it says which processor had it
+		return true
+	case FCOM, FCOMP, FXCH, FSTP: // knows no aliases
+		return theirs == "(bad)" && !in.Has(Mem)
+	case LFENCE, MFENCE, SFENCE: // wants rm to be 0
+		return theirs == "(bad)"
+	case BSF, BSR, WBINVD: // bad with F2H, with a prefix
+		return theirs == "(bad)"
+	case ENTER: // the whole byte as the level
+		return strings.HasPrefix(theirs, "enter")
+	case PINSRW, PEXTRW, PINSRB, PEXTRB, MOVMSKPS, MOVMSKPD, PMOVMSKB, EXTRACTPS: // always 32-bit registers
+		return in.Size == 8
+	case LFS, LGS, LSS: // no 80-bit pointers
+		return in.Size == 8 && strings.Contains(theirs, "FWORD")
+	case MOVQ2DQ: // 66H makes its source an XMM register
+		return in.Has(OpSize)
+	}
+	return false
+}

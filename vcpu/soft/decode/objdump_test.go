@@ -1,0 +1,208 @@
+package decode
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// slot is how far apart the instructions lie that objdump reads: one and NOPs.
+const slot = 16
+
+// The machines of objdump by mode.
+var machines = [3]string{Mode16: "i8086", Mode32: "i386", Mode64: "i386:x86-64"}
+
+// listing is what objdump says of the instruction in one slot.
+type listing struct {
+	length int
+	text   string
+}
+
+// disassemble has objdump read code, one instruction in each slot.
+func disassemble(t *testing.T, code []byte, mode Mode) []listing {
+	t.Helper()
+	objdump, err := exec.LookPath("objdump")
+	if err != nil {
+		t.Skip("no objdump on this machine")
+	}
+	file := filepath.Join(t.TempDir(), "code")
+	require.NoError(t, os.WriteFile(file, code, 0o600))
+	out, err := exec.Command(objdump, "-D", "-w", "-z", "-b", "binary", "-m", machines[mode], "-M", "intel,intel64", file).Output()
+	require.NoError(t, err)
+
+	list := make([]listing, len(code)/slot)
+	s := bufio.NewScanner(bytes.NewReader(out))
+	for s.Scan() {
+		column := strings.SplitN(s.Text(), "\t", 3)
+		if len(column) != 3 {
+			continue
+		}
+		at, err := strconv.ParseInt(strings.Trim(column[0], " :"), 16, 64)
+		if err != nil || at%slot != 0 {
+			continue
+		}
+		list[at/slot] = listing{len(strings.Fields(column[1])), column[2]}
+	}
+	return list
+}
+
+// randomCode fills b with bytes that are often prefixes and often two- and
+// three-byte opcodes.
+func randomCode(r *rand.Rand, b []byte) {
+	prefixes := []byte{0x66, 0xf2, 0xf3, 0x48, 0x67, 0x41, 0x44, 0x4f, 0xf0, 0x64, 0x2e}
+	n := 0
+	for n < 3 && r.IntN(3) == 0 {
+		b[n] = prefixes[r.IntN(len(prefixes))]
+		n++
+	}
+	switch r.IntN(5) {
+	case 0, 1:
+		b[n] = 0x0f
+		n++
+	case 2:
+		b[n], b[n+1] = 0x0f, [2]byte{0x38, 0x3a}[r.IntN(2)]
+		n += 2
+	}
+	for ; n < len(b); n++ {
+		b[n] = byte(r.Uint32())
+		if b[n] >= 0xc4 && b[n] <= 0xc5 && r.IntN(2) == 0 {
+			copy(b[n:], []byte{0xc4, 0xe0 | 2 + byte(r.IntN(2)), byte(r.Uint32()) &^ 4, 0xf0 | byte(r.IntN(8))})
+			n += 3
+		}
+	}
+}
+
+// TestEveryFieldAgainstObjdump compares lengths, operations and operands of
+// random instructions with what binutils reads in the same bytes.
+func TestEveryFieldAgainstObjdump(t *testing.T) {
+	for mode := range Mode64 + 1 {
+		t.Run(machines[mode], func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, uint64(mode)))
+			code := bytes.Repeat([]byte{0x90}, 40_000*slot)
+			insts := make([]Inst, len(code)/slot)
+			for i := range insts {
+				b := code[i*slot:][:MaxLength]
+				for insts[i].Op <= TOOLONG || strayREX(b, mode) || insts[i].Has(Lock) && r.IntN(8) != 0 {
+					randomCode(r, b)
+					insts[i], _ = Decode(b, mode)
+				}
+				for n := int(insts[i].Len); n < len(b); n++ {
+					b[n] = 0x90
+				}
+			}
+			wrong := 0
+			for i, want := range disassemble(t, code, mode) {
+				in := insts[i]
+				ours := intelSyntax(in, mode, uint64(i*slot))
+				theirs := normal(want.text, in, mode)
+				if !strings.Contains(theirs, "PTR") {
+					ours = pointer.ReplaceAllString(ours, "")
+				}
+				if want.length == int(in.Len) && ours == theirs || excused(in, theirs, mode) {
+					continue
+				}
+				t.Errorf("% x\n  ours   %2d %s\n  theirs %2d %s\n  (%s)", code[i*slot:][:max(int(in.Len), want.length)], in.Len, ours, want.length, theirs, want.text)
+				if wrong++; wrong > 40 {
+					t.FailNow()
+				}
+			}
+		})
+	}
+}
+
+// strayREX reports whether a REX prefix stands before another prefix: objdump
+// makes an instruction of its own of it.
+func strayREX(b []byte, mode Mode) bool {
+	for i := 1; mode == Mode64 && i < len(b) && prefixOf[b[i-1]] != notPrefix; i++ {
+		if prefixOf[b[i-1]] == rexPrefix && prefixOf[b[i]] != notPrefix {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	prefixText = regexp.MustCompile(`^(rep[nz]*|lock|data16|data32|addr16|addr32|[cdefgs]s|bnd|notrack|xacquire|xrelease|rex(\.[WRXB]+)?) `)
+	comment    = regexp.MustCompile(` +#.*$`)
+	noIndex    = regexp.MustCompile(`\+[re]iz\*\d`)
+	conditions = regexp.MustCompile(`^(j|set|cmov)(o|no|b|ae|e|ne|be|a|s|ns|p|np|l|ge|le|g)$`)
+	compares   = regexp.MustCompile(`^cmp(eq|lt|le|unord|neq|nlt|nle|ord)([ps][sd])$`)
+	carryless  = regexp.MustCompile(`^pclmul([lh])q([lh])qdq$`)
+	pointer    = regexp.MustCompile(`\b[A-Z]+ PTR `)
+	flatText   = regexp.MustCompile(`\b[ecsd]s:`)
+)
+
+// The mnemonics that have another name with us.
+var names = map[string]string{
+	"cwde": "cbw", "cdqe": "cbw", "cdq": "cwd", "cqo": "cwd", "movabs": "mov", "sal": "shl",
+	"prefetcht0": "prefetch", "prefetcht1": "prefetch", "prefetcht2": "prefetch", "prefetchnta": "prefetch",
+	"prefetchw": "prefetch", "prefetchwt1": "prefetch",
+	"endbr64": "endbr", "endbr32": "endbr", "iretq": "iret", "iretw": "iret", "iretd": "iret",
+	"retw": "ret", "callw": "call", "jmpw": "jmp", "pushw": "push", "popw": "pop", "leavew": "leave", "enterw": "enter",
+	"pushaw": "pusha", "popaw": "popa", "pushad": "pusha", "popad": "popa", "pushfw": "pushf", "popfw": "popf",
+	"pushfq": "pushf", "popfq": "popf", "pushfd": "pushf", "popfd": "popf", "retfw": "retf", "retfq": "retf",
+	"fstcw": "fnstcw", "jcxz": "jcxz", "jecxz": "jcxz", "jrcxz": "jcxz", "fwait": "fwait",
+	"fxsave64": "fxsave", "fxrstor64": "fxrstor", "xsave64": "xsave", "xrstor64": "xrstor", "xsaveopt64": "xsaveopt",
+	"xsavec64": "xsavec", "xsaves64": "xsaves", "xrstors64": "xrstors", "sysretd": "sysret", "sysretq": "sysret",
+	"sysexitd": "sysexit", "sysexitq": "sysexit", "xlatb": "xlat", "vmmcall": "vmcall", "vmgexit": "vmcall", "wbnoinvd": "wbinvd",
+	"fneni(8087": "fnop", "fndisi(8087": "fnop", "frstpm(287": "fnop", "fnsetpm(287": "fnsetpm",
+	"rdsspd": "nop", "rdsspq": "nop", "cldemote": "nop", "bndldx": "nop", "bndstx": "nop", "bndmov": "nop", "bndmk": "nop",
+	"bndcl": "nop", "bndcu": "nop", "bndcn": "nop", "nopw": "nop", "bswap": "bswap", "int1": "int1", "icebp": "int1",
+	"movsxd": "movsxd", "ud2": "ud", "sldt": "sldt",
+	"loopw": "loop", "loopel": "loope", "loopd": "loop", "loopew": "loope", "loopned": "loopne", "loopnew": "loopne",
+	"loopq": "loop", "looped": "loope",
+}
+
+// normal is objdump's text without what only spells: prefixes and comments.
+func normal(text string, in Inst, mode Mode) string {
+	text = strings.TrimSpace(comment.ReplaceAllString(text, ""))
+	if text == "xchg   r8,rax" {
+		return text
+	}
+	for prefixText.MatchString(text) {
+		text = prefixText.ReplaceAllString(text, "")
+		text = strings.TrimSpace(text)
+	}
+	mnemonic, operands, _ := strings.Cut(text, " ")
+	operands = strings.TrimSpace(operands)
+	mnemonic = strings.TrimSuffix(strings.TrimSuffix(mnemonic, ",pt"), ",pn")
+	if n, ok := names[mnemonic]; ok {
+		mnemonic = n
+	}
+	if c := conditions.FindStringSubmatch(mnemonic); c != nil {
+		mnemonic = map[string]string{"j": "jcc", "set": "setcc", "cmov": "cmovcc"}[c[1]] + " " + c[2]
+	} else if c := compares.FindStringSubmatch(mnemonic); c != nil {
+		for i, p := range strings.Fields("eq lt le unord neq nlt nle ord") {
+			if p == c[1] {
+				operands += fmt.Sprintf(",0x%x", i)
+			}
+		}
+		mnemonic = "cmp" + c[2]
+	} else if c := carryless.FindStringSubmatch(mnemonic); c != nil {
+		mnemonic = "pclmulqdq"
+		operands += fmt.Sprintf(",0x%x", strings.Index("lh", c[1])|strings.Index("lh", c[2])<<4)
+	}
+	switch in.Op {
+	case SHA256RNDS2, PBLENDVB, BLENDVPS, BLENDVPD:
+		operands = strings.TrimSuffix(operands, ",xmm0")
+	}
+	operands = noIndex.ReplaceAllString(operands, "")
+	if mode == Mode64 {
+		operands = flatText.ReplaceAllString(operands, "")
+	}
+	if in.MSize == 0 {
+		operands = pointer.ReplaceAllString(operands, "")
+	}
+	operands = strings.ReplaceAll(operands, "+0x0]", "]")
+	return strings.TrimSpace(mnemonic + " " + operands)
+}
