@@ -132,7 +132,10 @@ func (e *Env) Store64(a Num) uint64 {
 		r := e.nan80(a, a)
 		return uint64(r.SE>>15)<<63 | inf64 | r.Man<<1>>12
 	}
-	return e.pack64(exact(a))
+	old := e.Flags
+	r := e.pack64(exact(a))
+	e.stored(old)
+	return r
 }
 
 // Store32 rounds to a binary32, as Store64.
@@ -142,7 +145,18 @@ func (e *Env) Store32(a Num) uint32 {
 		r := e.nan80(a, a)
 		return uint32(r.SE>>15)<<31 | inf32 | uint32(r.Man<<1>>41)
 	}
-	return e.pack32(exact(a))
+	old := e.Flags
+	r := e.pack32(exact(a))
+	e.stored(old)
+	return r
+}
+
+// stored takes back Inexact where an unmasked overflow or underflow prevents the
+// store that would be inexact.
+func (e *Env) stored(old Flags) {
+	if e.Raised()&(Overflow|Underflow) != 0 {
+		e.Flags &^= Inexact &^ old
+	}
 }
 
 // StoreInt rounds to an integer of 16, 32 or 64 bits in the given mode, as FIST and

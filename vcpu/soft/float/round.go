@@ -74,7 +74,7 @@ func (e *Env) round(f format, r raw) (man uint64, exp int32) {
 			if exp >= f.emin {
 				return e.done(man, exp, up, exact)
 			}
-			// FSCALE alone gets here: too small to wrap.
+			// FSCALE and the logarithms can be too small to wrap, or too large.
 			e.Flags |= Inexact
 			return 0, f.emin
 		case e.FTZ:
@@ -103,6 +103,7 @@ func (e *Env) round(f format, r raw) (man uint64, exp int32) {
 			if exp -= f.wrap; exp <= f.emax {
 				return e.done(man, exp, up, exact)
 			}
+			return e.done(1<<63, f.emax+1, true, false)
 		}
 		up = e.Rounding == Nearest || e.Rounding == Up && !r.neg || e.Rounding == Down && r.neg
 		if up {
