@@ -36,7 +36,7 @@ func (e *Env) add(a, b Num) raw {
 		a, b = b, a
 	}
 	hi, lo := shiftRight(b.man, 0, uint32(a.exp-b.exp))
-	r := raw{exp: a.exp, class: finite, neg: a.neg}
+	r := raw{kind: kind{exp: a.exp, class: finite, neg: a.neg}}
 	var c uint64
 	if a.neg == b.neg {
 		if r.hi, c = bits.Add64(a.man, hi, 0); c != 0 {
@@ -50,7 +50,7 @@ func (e *Env) add(a, b Num) raw {
 	r.lo, c = bits.Sub64(0, lo, 0)
 	r.hi, _ = bits.Sub64(a.man, hi, c)
 	if r.hi|r.lo == 0 {
-		return raw{class: zero, neg: e.Rounding == Down}
+		return raw{kind: kind{class: zero, neg: e.Rounding == Down}}
 	}
 	return r.normalize()
 }
@@ -81,11 +81,11 @@ func (e *Env) mul(a, b Num) raw {
 	}
 	switch {
 	case a.class == infinite || b.class == infinite:
-		return raw{class: infinite, neg: neg}
+		return raw{kind: kind{class: infinite, neg: neg}}
 	case a.class == zero || b.class == zero:
-		return raw{class: zero, neg: neg}
+		return raw{kind: kind{class: zero, neg: neg}}
 	}
-	r := raw{exp: a.exp + b.exp + 1, class: finite, neg: neg}
+	r := raw{kind: kind{exp: a.exp + b.exp + 1, class: finite, neg: neg}}
 	r.hi, r.lo = bits.Mul64(a.man, b.man)
 	return r.normalize()
 }
@@ -100,18 +100,18 @@ func (e *Env) div(a, b Num) raw {
 		if e.raise(DivZero) {
 			return stopped
 		}
-		return raw{class: infinite, neg: neg}
+		return raw{kind: kind{class: infinite, neg: neg}}
 	}
 	if e.before(a, b) {
 		return stopped
 	}
 	switch {
 	case a.class == infinite:
-		return raw{class: infinite, neg: neg}
+		return raw{kind: kind{class: infinite, neg: neg}}
 	case a.class == zero || b.class == infinite:
-		return raw{class: zero, neg: neg}
+		return raw{kind: kind{class: zero, neg: neg}}
 	}
-	r := raw{exp: a.exp - b.exp, class: finite, neg: neg}
+	r := raw{kind: kind{exp: a.exp - b.exp, class: finite, neg: neg}}
 	hi, lo := a.man, uint64(0)
 	if a.man >= b.man {
 		hi, lo = a.man>>1, a.man<<63
@@ -142,7 +142,7 @@ func (e *Env) sqrt(a Num) raw {
 		hi, lo = hi>>1, hi<<63
 	}
 	root, over := isqrt(hi, lo)
-	return raw{hi: root, lo: over, exp: exp >> 1, class: finite}
+	return raw{hi: root, lo: over, kind: kind{exp: exp >> 1, class: finite}}
 }
 
 // isqrt gives the root of hi:lo, hi >= 1<<62, rounded down, and in frac 0 for an exact

@@ -18,7 +18,7 @@ func safe32(v uint32) bool { return v>>23&0xFF-2 < 0xFD }
 func (e *Env) in32(v uint32) Num {
 	n := Num32(v)
 	if n.denorm && e.DAZ {
-		return Num{class: zero, neg: n.neg}
+		return Num{kind: kind{class: zero, neg: n.neg}}
 	}
 	return n
 }

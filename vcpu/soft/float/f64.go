@@ -22,7 +22,7 @@ func safe64(v uint64) bool { return v>>52&0x7FF-2 < 0x7FD }
 func (e *Env) in64(v uint64) Num {
 	n := Num64(v)
 	if n.denorm && e.DAZ {
-		return Num{class: zero, neg: n.neg}
+		return Num{kind: kind{class: zero, neg: n.neg}}
 	}
 	return n
 }

@@ -38,11 +38,11 @@ func (f F80) Num() Num {
 	case e == 0:
 		return normalize(neg, 1-bias80, f.Man)
 	case f.Man>>63 == 0:
-		return Num{man: f.Man, class: unsupported, neg: neg}
+		return Num{man: f.Man, kind: kind{class: unsupported, neg: neg}}
 	case e == 0x7FFF:
 		return special(neg, f.Man)
 	default:
-		return Num{man: f.Man, exp: e - bias80, class: finite, neg: neg}
+		return Num{man: f.Man, kind: kind{exp: e - bias80, class: finite, neg: neg}}
 	}
 }
 

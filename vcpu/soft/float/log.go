@@ -78,7 +78,7 @@ func (e *Env) Log2(y, x Num) F80 {
 	r := l.mul(y.wide())
 	if integer {
 		// Exact it may be, but no unit looks.
-		v := e.pack80(raw{hi: r.hi, lo: r.lo, exp: r.exp, class: finite, neg: r.neg})
+		v := e.pack80(raw{hi: r.hi, lo: r.lo, kind: kind{exp: r.exp, class: finite, neg: r.neg}})
 		e.raise(Inexact)
 		if v.SE&0x7FFF == 0 {
 			e.raise(Underflow)

@@ -15,14 +15,20 @@ const (
 	unsupported
 )
 
-// Num is an operand, unpacked. Where it is finite its value is man * 2^(exp-63),
-// with bit 63 of man set. A NaN's significand is left-aligned in man.
-type Num struct {
-	man    uint64
+// kind is what Num and raw have beside a significand. They nest it because the
+// compiler keeps structs of up to four fields in registers.
+type kind struct {
 	exp    int32
 	class  class
 	neg    bool
 	denorm bool // the encoding was denormal
+}
+
+// Num is an operand, unpacked. Where it is finite its value is man * 2^(exp-63),
+// with bit 63 of man set. A NaN's significand is left-aligned in man.
+type Num struct {
+	man uint64
+	kind
 }
 
 // isNaN reports a NaN or an unsupported encoding.
@@ -32,10 +38,10 @@ func (n *Num) isNaN() bool { return n.class >= quiet }
 // finite Num.
 func normalize(neg bool, exp int32, man uint64) Num {
 	if man == 0 {
-		return Num{class: zero, neg: neg}
+		return Num{kind: kind{class: zero, neg: neg}}
 	}
 	s := bits.LeadingZeros64(man)
-	return Num{man: man << s, exp: exp - int32(s), class: finite, neg: neg, denorm: true}
+	return Num{man: man << s, kind: kind{exp: exp - int32(s), class: finite, neg: neg, denorm: true}}
 }
 
 // Num64 unpacks a binary64.
@@ -48,7 +54,7 @@ func Num64(v uint64) Num {
 	case 0x7FF:
 		return special(neg, man|1<<63)
 	default:
-		return Num{man: man | 1<<63, exp: e - 1023, class: finite, neg: neg}
+		return Num{man: man | 1<<63, kind: kind{exp: e - 1023, class: finite, neg: neg}}
 	}
 }
 
@@ -62,7 +68,7 @@ func Num32(v uint32) Num {
 	case 0xFF:
 		return special(neg, man|1<<63)
 	default:
-		return Num{man: man | 1<<63, exp: e - 127, class: finite, neg: neg}
+		return Num{man: man | 1<<63, kind: kind{exp: e - 127, class: finite, neg: neg}}
 	}
 }
 
@@ -86,7 +92,7 @@ func special(neg bool, man uint64) Num {
 			c = quiet
 		}
 	}
-	return Num{man: man, class: c, neg: neg}
+	return Num{man: man, kind: kind{class: c, neg: neg}}
 }
 
 // raw is a result before it is rounded: zero, infinite, quiet for the indefinite, or
@@ -94,23 +100,21 @@ func special(neg bool, man uint64) Num {
 // Where an unmasked exception ended the operation class is signaling: no result.
 type raw struct {
 	hi, lo uint64
-	exp    int32
-	class  class
-	neg    bool
+	kind
 }
 
 // exact gives the raw result that is a Num which is no NaN.
 func exact(n Num) raw {
-	return raw{hi: n.man, exp: n.exp, class: n.class, neg: n.neg}
+	return raw{hi: n.man, kind: kind{exp: n.exp, class: n.class, neg: n.neg}}
 }
 
 // stopped is the absence of a result, invalid the indefinite one.
-var stopped = raw{class: signaling}
+var stopped = raw{kind: kind{class: signaling}}
 
 // invalid raises Invalid and gives the indefinite, or nothing where it is unmasked.
 func (e *Env) invalid() raw {
 	if e.raise(Invalid) {
 		return stopped
 	}
-	return raw{class: quiet}
+	return raw{kind: kind{class: quiet}}
 }

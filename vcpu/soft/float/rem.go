@@ -64,7 +64,7 @@ func (e *Env) rem(a, b Num, nearest bool) (F80, uint8, bool) {
 
 // remainder encodes the exact value rh:rl * 2^(exp-63).
 func (e *Env) remainder(neg bool, exp int32, rh, rl uint64) F80 {
-	r := raw{hi: rh, lo: rl, exp: exp + 64, class: finite, neg: neg}
+	r := raw{hi: rh, lo: rl, kind: kind{exp: exp + 64, class: finite, neg: neg}}
 	if rh|rl == 0 {
 		r.class = zero
 		return e.pack80(r)

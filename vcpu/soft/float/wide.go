@@ -22,7 +22,7 @@ func (n Num) wide() wide { return wide{hi: n.man, exp: n.exp, neg: n.neg} }
 
 // inexact gives a result that is not exactly a.
 func (a wide) inexact() raw {
-	return raw{hi: a.hi, lo: a.lo | 1, exp: a.exp, class: finite, neg: a.neg}
+	return raw{hi: a.hi, lo: a.lo | 1, kind: kind{exp: a.exp, class: finite, neg: a.neg}}
 }
 
 func (a wide) isZero() bool { return a.hi == 0 }

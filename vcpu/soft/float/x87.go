@@ -115,9 +115,9 @@ func (e *Env) Extract(a Num) (exp, man F80) {
 		return r, r
 	case a.class == zero:
 		e.raise(DivZero)
-		return Num{class: infinite, neg: true}.encode(), a.encode()
+		return Num{kind: kind{class: infinite, neg: true}}.encode(), a.encode()
 	case a.class == infinite:
-		return Num{class: infinite}.encode(), a.encode()
+		return Num{kind: kind{class: infinite}}.encode(), a.encode()
 	}
 	e.denormal(a.denorm)
 	m := a
