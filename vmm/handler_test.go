@@ -10,15 +10,23 @@ import (
 	"gvmm/vmm/serial"
 )
 
+// noEngine has no processors.
+type noEngine struct{ engine }
+
+func (noEngine) line(int) func(bool)      { return func(bool) {} }
+func (noEngine) addPlatform(*ports) error { return nil }
+
 // deviceless is a machine without processors.
-func deviceless(out *bytes.Buffer) *Machine {
+func deviceless(t *testing.T, out *bytes.Buffer) *Machine {
 	s := newSpace(func(addr uint64) bool { return addr < MiB })
-	return &Machine{space: s, bus: pci.NewBus(s), serial: serial.New(out)}
+	m := &Machine{space: s, bus: pci.NewBus(s), engine: noEngine{}, ours: true, config: Config{Serial: out, CPUs: 1}}
+	require.NoError(t, m.addPorts())
+	return m
 }
 
 func TestPortsReachTheirDevices(t *testing.T) {
 	var out bytes.Buffer
-	m := deviceless(&out)
+	m := deviceless(t, &out)
 	m.PortWrite(portCOM1, []byte{'x'})
 	require.Equal(t, "x", out.String())
 	p := []byte{0}
@@ -31,12 +39,14 @@ func TestPortsReachTheirDevices(t *testing.T) {
 		m.PortWrite(port, p)
 	}
 	require.EqualValues(t, 12, m.ports.absent.Load())
-	require.EqualValues(t, 2, m.ports.com1.Load())
+	counts := make(map[string]uint64)
+	m.ports.counts(counts)
+	require.EqualValues(t, 2, counts["com1"])
 	require.False(t, m.ended)
 }
 
 func TestTheFirstWriteToTheExitPortEndsTheMachine(t *testing.T) {
-	m := deviceless(new(bytes.Buffer))
+	m := deviceless(t, new(bytes.Buffer))
 	m.PortWrite(portExit, []byte{7, 0, 0, 0})
 	m.PortWrite(portExit, []byte{9})
 	require.Equal(t, 7, m.status)
@@ -44,8 +54,26 @@ func TestTheFirstWriteToTheExitPortEndsTheMachine(t *testing.T) {
 	require.NoError(t, m.failed)
 }
 
+func TestTheExitPortGivesOthersImagesAnOddStatus(t *testing.T) {
+	m := deviceless(t, new(bytes.Buffer))
+	m.ours = false
+	m.PortWrite(portExit, []byte{3, 0, 0, 0})
+	require.Equal(t, 7, m.status)
+}
+
+func TestPortsOfTwoDevicesDoNotOverlap(t *testing.T) {
+	m := deviceless(t, new(bytes.Buffer))
+	require.ErrorContains(t, m.ports.add("second", portCOM1+7, 2, exitPort{m}), "com1")
+}
+
+func TestAGuestThatResetsItsMachineEndsIt(t *testing.T) {
+	m := deviceless(t, new(bytes.Buffer))
+	m.PortWrite(portReset, []byte{6})
+	require.ErrorIs(t, m.failed, errReset)
+}
+
 func TestMemoryWhereNothingIsReadsAsOnes(t *testing.T) {
-	m := deviceless(new(bytes.Buffer))
+	m := deviceless(t, new(bytes.Buffer))
 	for _, addr := range []uint64{MiB, iommuBase, ^uint64(0)} {
 		p := make([]byte, 8)
 		m.MemoryRead(addr, p)
@@ -55,7 +83,7 @@ func TestMemoryWhereNothingIsReadsAsOnes(t *testing.T) {
 }
 
 func TestUnknownMSRsAreRefused(t *testing.T) {
-	m := deviceless(new(bytes.Buffer))
+	m := deviceless(t, new(bytes.Buffer))
 	_, ok := m.ReadMSR(0, msrLatency)
 	require.False(t, ok)
 	require.False(t, m.WriteMSR(0, 0x47564dff, 0))

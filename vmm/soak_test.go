@@ -105,10 +105,10 @@ func (s *soak) postAll(t *testing.T) {
 		if !notify {
 			continue
 		}
-		require.NoError(t, s.apics.SendMSI(pci.Message{Address: irqchip.Address(ndst >> 8), Data: uint32(nv)}))
+		require.NoError(t, s.engine.sender().SendMSI(pci.Message{Address: irqchip.Address(ndst >> 8), Data: uint32(nv)}))
 		for i := 0; s.raw && i < 4; i++ { // at moments that wander over the microcode's instructions
 			spin(time.Duration(rand.IntN(50_000)))
-			require.NoError(t, s.apics.SendMSI(pci.Message{Address: irqchip.Address(ndst >> 8), Data: uint32(nv)}))
+			require.NoError(t, s.engine.sender().SendMSI(pci.Message{Address: irqchip.Address(ndst >> 8), Data: uint32(nv)}))
 		}
 		if s.sent++; s.sent%16 == 0 {
 			s.cpus[0].Kick()

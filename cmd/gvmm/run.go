@@ -63,7 +63,7 @@ run, 130 after Ctrl-C.`,
 	s.StringVar(&f.posted, "posted", "on", "on: the IOMMU posts to user programs; off: like a machine without posted interrupts")
 	s.StringVar(&f.control, "control", "auto", "run the guest again without posted interrupts, to compare: auto, on or off")
 	s.StringVar(&f.command, "append", "", "the guest's command line")
-	s.StringVar(&f.accel, "accel", "auto", "auto or kvm")
+	s.StringVar(&f.accel, "accel", "auto", "the engine: auto, kvm or soft")
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
 	complete := func(flag string, values ...string) {
@@ -72,7 +72,7 @@ run, 130 after Ctrl-C.`,
 	complete("way", "auto", "direct", "resident")
 	complete("posted", "on", "off")
 	complete("control", "auto", "on", "off")
-	complete("accel", "auto", "kvm")
+	complete("accel", "auto", "kvm", "soft")
 	return c
 }
 
@@ -89,8 +89,8 @@ func (f *runFlags) config(image string) (vmm.Config, error) {
 	if c.Way, err = parseWay(f.way); err != nil {
 		return c, err
 	}
-	if f.accel != "auto" && f.accel != "kvm" {
-		return c, fmt.Errorf("--accel %s: auto or kvm", f.accel)
+	if c.Accel, err = vcpu.ParseAccel(f.accel); err != nil {
+		return c, fmt.Errorf("--accel: %w", err)
 	}
 	if f.control != "auto" && f.control != "on" && f.control != "off" {
 		return c, fmt.Errorf("--control %s: auto, on or off", f.control)

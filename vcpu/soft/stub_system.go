@@ -26,3 +26,6 @@ func (c *CPU) breakpoint() bool { return false }
 
 // watch looks for a data breakpoint.
 func (c *CPU) watch(la uint64, n uint8, write bool) {}
+
+// SetEntry is a PVH or multiboot entry.
+func (c *CPU) SetEntry(entry, eax, ebx uint32) {}

@@ -44,7 +44,7 @@ func note(name string, kind uint32, desc ...byte) []byte {
 	return append(b, desc...)
 }
 
-var pvh = segment{kind: elf.PT_NOTE, data: note(noteName, notePVH, 0, 0, 0x10, 0)} // 0x100000
+var pvh = segment{kind: elf.PT_NOTE, data: note(xenName, notePVH, 0, 0, 0x10, 0)} // 0x100000
 
 // image makes an ELF executable.
 func image(segments ...segment) []byte {
@@ -105,8 +105,8 @@ func TestImagesThatCannotBeLoadedAreRefused(t *testing.T) {
 		"half a table":      {image(load, pvh)[:100], "not an ELF"},
 		"no note":           {image(load), "PVH note"},
 		"another's note":    {image(load, segment{kind: elf.PT_NOTE, data: note("GNU\x00", notePVH, 0, 0, 0x10, 0)}), "PVH note"},
-		"another note":      {image(load, segment{kind: elf.PT_NOTE, data: note(noteName, 1, 0, 0, 0x10, 0)}), "PVH note"},
-		"a short note":      {image(load, segment{kind: elf.PT_NOTE, data: note(noteName, notePVH, 0, 0)}), "PVH note"},
+		"another note":      {image(load, segment{kind: elf.PT_NOTE, data: note(xenName, 1, 0, 0, 0x10, 0)}), "PVH note"},
+		"a short note":      {image(load, segment{kind: elf.PT_NOTE, data: note(xenName, notePVH, 0, 0)}), "PVH note"},
 		"an endless note":   {image(load, segment{kind: elf.PT_NOTE, data: append(pvh.data[:4:4], bytes.Repeat([]byte{0xff}, 20)...)}), "PVH note"},
 		"low":               {with(func(s *segment) { s.paddr = 0x6000 }), "below"},
 		"beyond RAM":        {with(func(s *segment) { s.paddr = testRAM }), "memory too small"},
