@@ -62,8 +62,9 @@ type table struct {
 // CPU is one processor. Its exported methods but Run may be called from any
 // goroutine.
 type CPU struct {
-	// r holds the general-purpose registers, then r[16], always 0, and r[17], where the block under way began.
-	r [18]uint64
+	// r holds the general-purpose registers, then r[16], always 0, and r[17], where the block under way began. A power of
+	// two, so that a masked index needs no check.
+	r [32]uint64
 
 	// The last instruction's arithmetic flags, not yet computed: see flags.go.
 	flagKind uint8
@@ -81,6 +82,9 @@ type CPU struct {
 	shadow shadow
 
 	pending atomic.Uint32
+	ignore  uint32 // pending bits that have to wait: cleared by what may end that
+
+	ripMask uint64 // 32 bits but in 64-bit mode
 
 	rip  uint64 // of the instruction under way, and between instructions the next one's
 	next uint64 // where execution goes after the instruction under way

@@ -38,7 +38,7 @@ func (c *CPU) Slice(n int64) error {
 			c.budget = quantum
 			c.tick()
 		}
-		if p := c.pending.Load(); p != 0 || c.halted || c.waitSIPI {
+		if p := c.pending.Load() &^ c.ignore; p != 0 || c.halted || c.waitSIPI {
 			if again, err := c.attend(p); err != nil {
 				return err
 			} else if again {
@@ -51,48 +51,6 @@ func (c *CPU) Slice(n int64) error {
 		}
 	}
 	return nil
-}
-
-// loop runs blocks until something is pending, the budget is used up, or the
-// processor halts.
-func (c *CPU) loop() {
-	for c.pending.Load() == 0 && c.budget > 0 {
-		b := c.find()
-		if b == nil {
-			c.except()
-			return
-		}
-		if !c.block(b) {
-			return
-		}
-	}
-}
-
-// block executes one block. False: look around before the next one.
-func (c *CPU) block(b *block) bool {
-	start := c.rip
-	c.r[decode.RIP] = start
-	for i := range b.ops {
-		o := &b.ops[i]
-		in := &b.insts[o.inst]
-		c.next = start + uint64(o.next)
-		if c.mode != decode.Mode64 {
-			c.next &= 0xffffffff
-		}
-		if !c.execute(in) {
-			c.retire(i)
-			c.except()
-			return false
-		}
-		c.rip = c.next
-		if c.smc {
-			c.smc = false
-			c.retire(i + 1)
-			return true
-		}
-	}
-	c.retire(len(b.ops))
-	return !c.halted && !c.shutdown
 }
 
 func (c *CPU) retire(n int) {
@@ -199,22 +157,14 @@ func (c *CPU) attend(p uint32) (again bool, err error) {
 	if c.halted {
 		return true, c.sleep()
 	}
-	return false, c.masked()
-}
-
-// masked runs some blocks although something is pending that has to wait: an
-// interrupt while IF is 0.
-func (c *CPU) masked() error {
-	b := c.find()
-	if b == nil {
-		c.except()
-	} else {
-		c.block(b)
+	c.ignore = 0
+	if c.rflags&flagIF == 0 {
+		c.ignore |= pendingInterrupt
 	}
-	if c.shutdown {
-		return c.failure("triple fault")
+	if c.nmiMask {
+		c.ignore |= pendingNMI
 	}
-	return nil
+	return false, nil
 }
 
 // events takes the most urgent event at a boundary without a shadow: NMI,

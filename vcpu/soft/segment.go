@@ -111,5 +111,9 @@ func (c *CPU) updateMode() {
 	if c.flat {
 		c.bases[es], c.bases[cs], c.bases[ss], c.bases[ds] = 0, 0, 0, 0
 	}
+	c.ripMask = 0xffffffff
+	if c.mode == decode.Mode64 {
+		c.ripMask = ^uint64(0)
+	}
 	c.selectTLB()
 }

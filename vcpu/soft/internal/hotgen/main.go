@@ -1,0 +1,367 @@
+// Command hotgen writes the run loop's switch, vcpu/soft/hot_unsafe.go: one case
+// for each combination of operation, operand form and size that is worth one. Go
+// inlines no case by itself and calls cost more than instructions, so the cases
+// are written out.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/format"
+	"log"
+	"os"
+	"strings"
+)
+
+// hot is one case.
+type hot struct {
+	name string // of its code
+	op   string // decode's
+	form string
+	mem  bool
+	size int // in bytes
+	cc   int // condition, -1 for any
+	body string
+}
+
+var cases []hot
+
+func add(h hot) { cases = append(cases, h) }
+
+// uintN is Go's type of n bytes.
+func uintN(n int) string { return fmt.Sprintf("uint%d", 8*n) }
+
+func sizeName(n int) string { return fmt.Sprintf("size%d", 8*n) }
+
+// Pieces of bodies.
+const (
+	address = "la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]\n" +
+		"e = &t[la>>12&(tlbSize-1)]\n"
+	regA = "r[o.a&31]"
+	regB = "r[o.b&31]"
+)
+
+// load sets v to n bytes of memory.
+func load(n int) string {
+	return address + fmt.Sprintf("off = la - e.read\nif off > 4096-%d {\ngoto generic\n}\nv = uint64(*(*%s)(unsafe.Add(e.p, off)))\n", n, uintN(n))
+}
+
+// store writes an expression to memory.
+func store(n int, value string) string {
+	return address + fmt.Sprintf("off = la - e.write\nif off > 4096-%d {\ngoto generic\n}\n*(*%s)(unsafe.Add(e.p, off)) = %s(%s)\n", n, uintN(n), uintN(n), value)
+}
+
+// modify loads v from memory that may be written, for put.
+func modify(n int) string {
+	return address + fmt.Sprintf("off = la - e.write\nif off > 4096-%d {\ngoto generic\n}\nv = uint64(*(*%s)(unsafe.Add(e.p, off)))\n", n, uintN(n))
+}
+
+func put(n int, value string) string {
+	return fmt.Sprintf("*(*%s)(unsafe.Add(e.p, off)) = %s(%s)\n", uintN(n), uintN(n), value)
+}
+
+// cut masks an expression to n bytes.
+func cut(n int, e string) string {
+	if n == 8 {
+		return e
+	}
+	return fmt.Sprintf("uint64(%s(%s))", uintN(n), e)
+}
+
+// set writes an expression of n bytes, already cut, to a register.
+func set(n int, reg, e string) string {
+	switch n {
+	case 1:
+		return fmt.Sprintf("%s = %s&^0xff | %s\n", reg, reg, e)
+	case 2:
+		return fmt.Sprintf("%s = %s&^0xffff | %s\n", reg, reg, e)
+	}
+	return fmt.Sprintf("%s = %s\n", reg, e)
+}
+
+func lazy(class string, n int, result, b string) string {
+	return fmt.Sprintf("c.flagKind, c.flagR, c.flagB = %s|%s, %s, %s\n", class, sizeName(n), result, b)
+}
+
+// alu computes v = v OP w with flags; v and w are cut to n bytes.
+func alu(op string, n int) string {
+	switch op {
+	case "ADD":
+		return "v = " + cut(n, "v + w") + "\n" + lazy("classAdd", n, "v", "w")
+	case "SUB", "CMP":
+		return "v = " + cut(n, "v - w") + "\n" + lazy("classSub", n, "v", "w")
+	case "AND", "TEST":
+		return "v &= w\n" + lazy("classLogic", n, "v", "0")
+	case "OR":
+		return "v |= w\n" + lazy("classLogic", n, "v", "0")
+	case "XOR":
+		return "v ^= w\n" + lazy("classLogic", n, "v", "0")
+	case "ADC":
+		return "off = c.carry()\nv = " + cut(n, "v + w + off") + "\n" +
+			fmt.Sprintf("c.flagKind, c.flagR, c.flagB = classAdd|%s+uint8(off)*(classAdc-classAdd), v, w\n", sizeName(n))
+	case "SBB":
+		return "off = c.carry()\nv = " + cut(n, "v - w - off") + "\n" +
+			fmt.Sprintf("c.flagKind, c.flagR, c.flagB = classSub|%s+uint8(off)*(classSbb-classSub), v, w\n", sizeName(n))
+	}
+	log.Fatal(op)
+	return ""
+}
+
+func writes(op string) bool { return op != "CMP" && op != "TEST" }
+
+func arithmetic() {
+	for _, op := range []string{"ADD", "OR", "ADC", "SBB", "AND", "SUB", "XOR", "CMP", "TEST"} {
+		for _, n := range []int{1, 4, 8} {
+			a, b := cut(n, regA), cut(n, regB)
+			imm := cut(n, "uint64(o.imm)")
+			back := func(reg string) string {
+				if !writes(op) {
+					return ""
+				}
+				return set(n, reg, "v")
+			}
+			name := fmt.Sprintf("op%s%%s%d", op, 8*n)
+			// A register operand of FormMR and FormRM: a is the destination, b the source.
+			rr := "v, w = " + a + ", " + b + "\n" + alu(op, n) + back(regA)
+			if op == "XOR" && n >= 4 {
+				zero := regA + " = 0\n" + lazy("classLogic", n, "0", "0")
+				add(hot{fmt.Sprintf("opZero%d", 8*n), "", "", false, n, -1, zero})
+			}
+			add(hot{fmt.Sprintf(name, "RR"), op, "MR", false, n, -1, rr})
+			add(hot{"", op, "RM", false, n, -1, fmt.Sprintf(name, "RR")})
+			add(hot{fmt.Sprintf(name, "RI"), op, "MI", false, n, -1, "v, w = " + a + ", " + imm + "\n" + alu(op, n) + back(regA)})
+			if op != "TEST" {
+				add(hot{fmt.Sprintf(name, "RM"), op, "RM", true, n, -1, load(n) + "v, w = " + a + ", v\n" + alu(op, n) + back(regA)})
+			}
+			memory := func(source string) string {
+				if op == "ADC" || op == "SBB" {
+					// off is the address: the carry goes elsewhere.
+					body := alu(op, n)
+					body = strings.ReplaceAll(body, "off", "cf")
+					return modify(n) + "w = " + source + "\n" + body + put(n, "v")
+				}
+				if writes(op) {
+					return modify(n) + "w = " + source + "\n" + alu(op, n) + put(n, "v")
+				}
+				return load(n) + "w = " + source + "\n" + alu(op, n)
+			}
+			add(hot{fmt.Sprintf(name, "MR"), op, "MR", true, n, -1, memory(b)})
+			add(hot{fmt.Sprintf(name, "MI"), op, "MI", true, n, -1, memory(imm)})
+		}
+	}
+	for _, n := range []int{4, 8} {
+		for _, x := range []struct{ op, class, sign string }{{"INC", "classInc", "+"}, {"DEC", "classDec", "-"}} {
+			body := "w = c.carry()\nv = " + cut(n, regA+" "+x.sign+" 1") + "\n" + lazy(x.class, n, "v", "w")
+			add(hot{fmt.Sprintf("op%sR%d", x.op, 8*n), x.op, "M", false, n, -1, body + set(n, regA, "v")})
+			body = modify(n) + "w = c.carry()\nv = " + cut(n, "v "+x.sign+" 1") + "\n" + lazy(x.class, n, "v", "w") + put(n, "v")
+			add(hot{fmt.Sprintf("op%sM%d", x.op, 8*n), x.op, "M", true, n, -1, body})
+		}
+		add(hot{fmt.Sprintf("opNEGR%d", 8*n), "NEG", "M", false, n, -1,
+			"w = " + cut(n, regA) + "\nv = " + cut(n, "-w") + "\n" + lazy("classSub", n, "v", "w") + set(n, regA, "v")})
+		add(hot{fmt.Sprintf("opNOTR%d", 8*n), "NOT", "M", false, n, -1, set(n, regA, cut(n, "^"+regA))})
+		for _, x := range []struct{ op, class, before, after string }{
+			{"SHL", "classShl", "v << (w - 1)", "v << 1"},
+			{"SHR", "classShr", "v >> (w - 1)", "v >> 1"},
+			{"SAR", "classShr", "", ""},
+		} {
+			steps := "v = " + cut(n, x.before) + "\nw = v\nv = " + cut(n, x.after) + "\n"
+			if x.op == "SAR" {
+				s := fmt.Sprintf("int%d", 8*n)
+				u := uintN(n)
+				steps = fmt.Sprintf("w = uint64(%s(%s(v) >> (w - 1)))\nv = uint64(%s(%s(w) >> 1))\n", u, s, u, s)
+			}
+			body := "v, w = " + cut(n, regA) + ", uint64(o.imm)\n" + steps + lazy(x.class, n, "v", "w") + set(n, regA, "v")
+			add(hot{fmt.Sprintf("op%sRI%d", x.op, 8*n), x.op, "MI", false, n, -1, body})
+			mask := 8*n - 1
+			body = fmt.Sprintf("w = r[1] & %d\nv = %s\nif w != 0 {\n%s%s}\n", mask, cut(n, regA), steps, lazy(x.class, n, "v", "w")) + set(n, regA, "v")
+			add(hot{fmt.Sprintf("op%sRC%d", x.op, 8*n), x.op, "MC", false, n, -1, body})
+		}
+	}
+}
+
+func moves() {
+	for _, n := range []int{1, 2, 4, 8} {
+		add(hot{fmt.Sprintf("opMOVRR%d", 8*n), "MOV", "MR", false, n, -1, set(n, regA, cut(n, regB))})
+		add(hot{"", "MOV", "RM", false, n, -1, fmt.Sprintf("opMOVRR%d", 8*n)})
+		add(hot{fmt.Sprintf("opMOVRI%d", 8*n), "MOV", "MI", false, n, -1, set(n, regA, cut(n, "uint64(o.imm)"))})
+		add(hot{fmt.Sprintf("opMOVRM%d", 8*n), "MOV", "RM", true, n, -1, load(n) + set(n, regA, "v")})
+		add(hot{fmt.Sprintf("opMOVMR%d", 8*n), "MOV", "MR", true, n, -1, store(n, regB)})
+		add(hot{fmt.Sprintf("opMOVMI%d", 8*n), "MOV", "MI", true, n, -1, store(n, "o.imm")})
+	}
+	add(hot{"opLEA64", "LEA", "RM", true, 8, -1, regA + " = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp))\n"})
+	add(hot{"opLEA32", "LEA", "RM", true, 4, -1, regA + " = uint64(uint32(r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp))))\n"})
+	for _, from := range []int{1, 2} {
+		u, s := uintN(from), fmt.Sprintf("int%d", 8*from)
+		for _, n := range []int{4, 8} {
+			name := fmt.Sprintf("%d%d", 8*from, 8*n)
+			if n == 4 { // the 64-bit one zero-extends just as far
+				add(hot{"opMOVZXR" + name, "MOVZX", "RM", false, n*16 + from, -1, regA + " = uint64(" + u + "(" + regB + "))\n"})
+				add(hot{"opMOVZXM" + name, "MOVZX", "RM", true, n*16 + from, -1, load(from) + regA + " = v\n"})
+			} else {
+				add(hot{"", "MOVZX", "RM", false, n*16 + from, -1, fmt.Sprintf("opMOVZXR%d32", 8*from)})
+				add(hot{"", "MOVZX", "RM", true, n*16 + from, -1, fmt.Sprintf("opMOVZXM%d32", 8*from)})
+			}
+			sx := cut(n, "uint64("+s+"(%s))")
+			add(hot{"opMOVSXR" + name, "MOVSX", "RM", false, n*16 + from, -1, regA + " = " + fmt.Sprintf(sx, regB) + "\n"})
+			add(hot{"opMOVSXM" + name, "MOVSX", "RM", true, n*16 + from, -1, load(from) + regA + " = " + fmt.Sprintf(sx, "v") + "\n"})
+		}
+	}
+	add(hot{"opMOVSXDR", "MOVSXD", "RM", false, 8*16 + 4, -1, regA + " = uint64(int32(" + regB + "))\n"})
+	add(hot{"opMOVSXDM", "MOVSXD", "RM", true, 8*16 + 4, -1, load(4) + regA + " = uint64(int32(v))\n"})
+	add(hot{"opCBW64", "CBW", "None", false, 8, -1, "r[0] = uint64(int32(r[0]))\n"})
+	add(hot{"opCWD64", "CWD", "None", false, 8, -1, "r[2] = uint64(int64(r[0]) >> 63)\n"})
+	add(hot{"opCWD32", "CWD", "None", false, 4, -1, "r[2] = uint64(uint32(int32(r[0]) >> 31))\n"})
+	add(hot{"opNOP", "", "", false, 0, -1, ""})
+	for _, n := range []int{4, 8} {
+		add(hot{fmt.Sprintf("opCMOVRR%d", 8*n), "CMOVCC", "RM", false, n, -1, "v = " + regA + "\nif c.cond(o.b >> 4) {\nv = r[o.b&15]\n}\n" + regA + " = " + cut(n, "v") + "\n"})
+		add(hot{fmt.Sprintf("opXCHGRR%d", 8*n), "XCHG", "MR", false, n, -1, regA + ", " + regB + " = " + cut(n, regB) + ", " + cut(n, regA) + "\n"})
+		add(hot{fmt.Sprintf("opBSWAP%d", 8*n), "BSWAP", "M", false, n, -1, regA + " = uint64(bits.ReverseBytes" + fmt.Sprint(8*n) + "(" + uintN(n) + "(" + regA + ")))\n"})
+	}
+	add(hot{"opSETR", "SETCC", "M", false, 1, -1, "v = 0\nif c.cond(o.b) {\nv = 1\n}\n" + set(1, regA, "v")})
+}
+
+func stack() {
+	stackAt := func(la string) string { return "la = " + la + "\ne = &t[la>>12&(tlbSize-1)]\n" }
+	pushed := func(value string) string {
+		return stackAt("r[4] - 8") + "off = la - e.write\nif off > 4096-8 {\ngoto generic\n}\n*(*uint64)(unsafe.Add(e.p, off)) = " + value + "\nr[4] = la\n"
+	}
+	add(hot{"opPUSHR", "PUSH", "M", false, 8, -1, pushed(regA)})
+	add(hot{"opPUSHI", "PUSH", "None", false, 8, -1, pushed("uint64(o.imm)")})
+	popped := stackAt("r[4]") + "off = la - e.read\nif off > 4096-8 {\ngoto generic\n}\nv = *(*uint64)(unsafe.Add(e.p, off))\n"
+	add(hot{"opPOPR", "POP", "M", false, 8, -1, popped + "r[4] = la + 8\n" + regA + " = v\n"})
+	add(hot{"opLEAVE", "LEAVE", "None", false, 8, -1, strings.Replace(popped, "la = r[4]", "la = r[5]", 1) + "r[4], r[5] = la + 8, v\n"})
+	add(hot{"opCALL", "CALL", "None", false, 8, -1, pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
+	add(hot{"opCALLR", "CALL", "M", false, 8, -1, "v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
+	add(hot{"opCALLM", "CALL", "M", true, 8, -1, load(8) + "if !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
+	add(hot{"opRET", "RET", "None", false, 8, -1, popped + "if !c.canonical(v) {\ngoto generic\n}\nr[4] = la + 8 + uint64(o.imm)\nc.rip = v\ngoto indirect\n"})
+	add(hot{"opJMP", "JMP", "None", false, 8, -1, "c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
+	add(hot{"opJMPR", "JMP", "M", false, 8, -1, "v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
+	add(hot{"opJMPM", "JMP", "M", true, 8, -1, load(8) + "if !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
+}
+
+// branch leaves for the target if the condition holds, else falls out of the block.
+func branch(condition string) string {
+	return "if " + condition + " {\nc.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n}\n"
+}
+
+var ccNames = []string{"O", "NO", "B", "NB", "Z", "NZ", "BE", "NBE", "S", "NS", "P", "NP", "L", "NL", "LE", "NLE"}
+
+func branches() {
+	for cc, name := range ccNames {
+		condition := fmt.Sprintf("c.cond(%d)", cc)
+		switch name {
+		case "Z":
+			condition = "c.zero()"
+		case "NZ":
+			condition = "!c.zero()"
+		case "B":
+			condition = "c.carry() != 0"
+		case "NB":
+			condition = "c.carry() == 0"
+		}
+		add(hot{"opJ" + name, "JCC", "None", false, 8, cc, branch(condition)})
+	}
+	// Comparison and branch in one. The flags stay for whoever asks later.
+	compare := map[string]string{
+		"B": "v < w", "NB": "v >= w", "Z": "v == w", "NZ": "v != w", "BE": "v <= w", "NBE": "v > w",
+		"L": "%[1]s(v) < %[1]s(w)", "NL": "%[1]s(v) >= %[1]s(w)", "LE": "%[1]s(v) <= %[1]s(w)", "NLE": "%[1]s(v) > %[1]s(w)",
+	}
+	test := map[string]string{
+		"Z": "v&w == 0", "NZ": "v&w != 0", "S": "%[1]s(v&w) < 0", "NS": "%[1]s(v&w) >= 0", "LE": "%[1]s(v&w) <= 0", "NLE": "%[1]s(v&w) > 0",
+	}
+	for _, n := range []int{1, 4, 8} {
+		for cc, name := range ccNames {
+			for _, x := range []struct {
+				op    string
+				conds map[string]string
+				flags string
+			}{
+				{"CMP", compare, lazy("classSub", n, cut(n, "v - w"), "w")},
+				{"TEST", test, lazy("classLogic", n, "v&w", "0")},
+			} {
+				condition, ok := x.conds[name]
+				if !ok {
+					continue
+				}
+				if strings.Contains(condition, "%") {
+					condition = fmt.Sprintf(condition, fmt.Sprintf("int%d", 8*n))
+				}
+				fused := func(kind, operands string) {
+					add(hot{fmt.Sprintf("op%sJ%s%s%d", x.op, name, kind, 8*n), x.op + "+", kind, false, n, cc, operands + x.flags + branch(condition)})
+				}
+				fused("RR", "v, w = "+cut(n, regA)+", "+cut(n, regB)+"\n")
+				// The target has no room beside an immediate of 32 bits: it is in disp.
+				imm := cut(n, "uint64(o.imm)")
+				add(hot{fmt.Sprintf("op%sJ%sRI%d", x.op, name, 8*n), x.op + "+", "RI", false, n, cc,
+					"v, w = " + cut(n, regA) + ", " + imm + "\n" + x.flags + strings.Replace(branch(condition), "uint64(o.imm)", "uint64(int64(o.disp))", 1)})
+				if x.op == "CMP" && n > 1 {
+					fused("RM", load(n)+"v, w = "+cut(n, regA)+", v\n")
+					fused("MR", load(n)+"w = "+cut(n, regB)+"\n")
+				}
+			}
+		}
+	}
+}
+
+func main() {
+	log.SetFlags(0)
+	arithmetic()
+	moves()
+	stack()
+	branches()
+	if err := os.WriteFile("hot_unsafe.go", render(), 0o644); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func render() []byte {
+	var b bytes.Buffer
+	fmt.Fprint(&b, header)
+	fmt.Fprintln(&b, "const (\nopGeneric uint16 = iota // by CPU.execute")
+	for _, h := range cases {
+		if h.name != "" {
+			fmt.Fprintln(&b, h.name)
+		}
+	}
+	fmt.Fprintln(&b, ")")
+	fmt.Fprintln(&b, selection)
+	plain, fused := map[string]string{}, map[string]string{}
+	var plainKeys, fusedKeys []string
+	for _, h := range cases {
+		code := h.name
+		if code == "" {
+			code = strings.TrimSpace(h.body) // another case's
+		}
+		switch {
+		case h.op == "":
+		case strings.HasSuffix(h.op, "+"):
+			key := fmt.Sprintf("{decode.%s, %d, form%s, %d}", strings.TrimSuffix(h.op, "+"), h.cc, h.form, h.size)
+			fusedKeys, fused[key] = append(fusedKeys, key), code
+		default:
+			key := fmt.Sprintf("{decode.%s, decode.Form%s, %v, %d, %d}", h.op, h.form, h.mem, h.size, max(h.cc, 0))
+			plainKeys, plain[key] = append(plainKeys, key), code
+		}
+	}
+	fmt.Fprintln(&b, "// hotCodes are the instructions that have a case of their own.\nvar hotCodes = map[hotKey]uint16{")
+	for _, k := range plainKeys {
+		fmt.Fprintf(&b, "%s: %s,\n", k, plain[k])
+	}
+	fmt.Fprintln(&b, "}\n\n// fusedCodes are the comparisons that have one together with the branch behind them.\nvar fusedCodes = map[fusedKey]uint16{")
+	for _, k := range fusedKeys {
+		fmt.Fprintf(&b, "%s: %s,\n", k, fused[k])
+	}
+	fmt.Fprintln(&b, "}")
+	fmt.Fprint(&b, prologue)
+	for _, h := range cases {
+		if h.name != "" {
+			fmt.Fprintf(&b, "case %s:\n%s", h.name, h.body)
+		}
+	}
+	fmt.Fprint(&b, epilogue)
+	out, err := format.Source(b.Bytes())
+	if err != nil {
+		_ = os.WriteFile("hot_unsafe.go", b.Bytes(), 0o644)
+		log.Fatal(err)
+	}
+	return out
+}
