@@ -15,6 +15,9 @@ const (
 	MSRWrite
 	Halt
 	Interrupted // a kick or another signal
+	APICAccess  // modelled by vcpu/soft: a register of the local APIC
+	Injection   // modelled by vcpu/soft: an interrupt for a processor that runs
+	Doorbell    // a store that a device waits for, served without leaving for user space under KVM
 	Other
 
 	causes
@@ -23,7 +26,8 @@ const (
 // String is the cause's name in reports.
 func (c Cause) String() string {
 	names := [causes]string{
-		"port_read", "port_write", "mmio_read", "mmio_write", "msr_read", "msr_write", "halt", "interrupted", "other",
+		"port_read", "port_write", "mmio_read", "mmio_write", "msr_read", "msr_write", "halt", "interrupted",
+		"apic_access", "injection", "doorbell", "other",
 	}
 	if c >= causes {
 		return "unknown"

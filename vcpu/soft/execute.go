@@ -1,0 +1,28 @@
+package soft
+
+import "gvmm/vcpu/soft/decode"
+
+// execute runs one instruction at c.rip, of which c.next is already the address
+// behind it. False is a fault.
+func (c *CPU) execute(in *decode.Inst) bool {
+	switch in.Op.Group() {
+	case decode.GroupInteger:
+		return c.integer(in)
+	case decode.GroupString:
+		return c.str(in)
+	case decode.GroupFlow:
+		return c.flow(in)
+	case decode.GroupSystem:
+		return c.system(in)
+	case decode.GroupState:
+		return c.state(in)
+	case decode.GroupX87:
+		return c.x87(in)
+	case decode.GroupSIMD:
+		return c.simd(in)
+	}
+	if in.Op == decode.TOOLONG {
+		return c.gp0()
+	}
+	return c.ud()
+}

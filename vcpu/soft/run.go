@@ -1,0 +1,404 @@
+package soft
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"gvmm/vcpu"
+	"gvmm/vcpu/soft/decode"
+)
+
+// quantum is how many instructions run between two looks at the clock.
+const quantum = 4096
+
+// Run implements vcpu.CPU.
+func (c *CPU) Run(h vcpu.Handler, stop *atomic.Bool) error {
+	c.handler = h
+	c.sleeping.Store(false)
+	defer c.sleeping.Store(true)
+	for !stop.Load() {
+		if err := c.Slice(math.MaxInt64); err != nil {
+			return err
+		}
+		c.pending.And(^pendingStop)
+	}
+	return nil
+}
+
+// Slice runs about n instructions, or until a kick; less if the processor halts
+// where time is virtual. Only Run and who schedules several processors on one
+// goroutine call it.
+func (c *CPU) Slice(n int64) error {
+	end := c.ran + uint64(n)
+	for c.pending.Load()&pendingStop == 0 && c.ran < end {
+		if c.budget <= 0 {
+			c.budget = quantum
+			c.tick()
+		}
+		if p := c.pending.Load(); p != 0 || c.halted || c.waitSIPI {
+			if again, err := c.attend(p); err != nil {
+				return err
+			} else if again {
+				continue
+			}
+		}
+		c.loop()
+		if c.shutdown {
+			return c.failure("triple fault")
+		}
+	}
+	return nil
+}
+
+// loop runs blocks until something is pending, the budget is used up, or the
+// processor halts.
+func (c *CPU) loop() {
+	for c.pending.Load() == 0 && c.budget > 0 {
+		b := c.find()
+		if b == nil {
+			c.except()
+			return
+		}
+		if !c.block(b) {
+			return
+		}
+	}
+}
+
+// block executes one block. False: look around before the next one.
+func (c *CPU) block(b *block) bool {
+	start := c.rip
+	c.r[decode.RIP] = start
+	for i := range b.ops {
+		o := &b.ops[i]
+		in := &b.insts[o.inst]
+		c.next = start + uint64(o.next)
+		if c.mode != decode.Mode64 {
+			c.next &= 0xffffffff
+		}
+		if !c.execute(in) {
+			c.retire(i)
+			c.except()
+			return false
+		}
+		c.rip = c.next
+		if c.smc {
+			c.smc = false
+			c.retire(i + 1)
+			return true
+		}
+	}
+	c.retire(len(b.ops))
+	return !c.halted && !c.shutdown
+}
+
+func (c *CPU) retire(n int) {
+	c.ran += uint64(n)
+	c.budget -= int64(n)
+}
+
+// except delivers what c.fault holds.
+func (c *CPU) except() {
+	c.smc = false
+	c.deliverFault()
+}
+
+// tick looks at the clock.
+func (c *CPU) tick() {
+	now := c.machine.clock.TSC()
+	if now >= c.apic.Deadline() {
+		c.apic.Tick(now)
+		c.lookAPIC()
+	}
+	if d := c.config.Devices; d != nil && now >= d.Deadline() {
+		d.Tick(now)
+	}
+}
+
+// lookAPIC has the next boundary look at the local APIC if it has something.
+func (c *CPU) lookAPIC() {
+	if c.apic.Pending() {
+		c.pending.Or(pendingInterrupt)
+	}
+}
+
+// signal sets bits for the next boundary and wakes the processor. Any goroutine.
+func (c *CPU) signal(bits uint32) {
+	c.pending.Or(bits)
+	if c.sleeping.Load() {
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// parked reports that the processor does not run, and will look at what is
+// pending before it does.
+func (c *CPU) parked() bool { return c.sleeping.Load() }
+
+// Kick implements vcpu.CPU.
+func (c *CPU) Kick() { c.signal(pendingStop) }
+
+// Interrupt tells that the local APIC has something. Any goroutine.
+func (c *CPU) Interrupt() { c.signal(pendingInterrupt) }
+
+// NMI raises a non-maskable interrupt. Any goroutine.
+func (c *CPU) NMI() { c.signal(pendingNMI) }
+
+// INIT resets the processor, which then waits for a start-up interrupt. Any
+// goroutine.
+func (c *CPU) INIT() { c.signal(pendingINIT) }
+
+// SIPI starts a processor that waits, at vector<<12. Any goroutine.
+func (c *CPU) SIPI(vector uint8) {
+	c.sipi.Store(uint32(vector))
+	c.signal(pendingSIPI)
+}
+
+// attend serves what is pending at an instruction boundary. again says that the
+// caller looks anew before it runs anything.
+func (c *CPU) attend(p uint32) (again bool, err error) {
+	switch {
+	case p&pendingCode != 0:
+		c.pending.And(^pendingCode)
+		c.serveInbox()
+		return true, nil
+	case p&pendingINIT != 0:
+		c.pending.And(^(pendingINIT | pendingNMI | pendingUser))
+		c.init()
+		return true, nil
+	case c.waitSIPI:
+		if p&pendingSIPI == 0 {
+			return true, c.sleep()
+		}
+		c.pending.And(^pendingSIPI)
+		c.startUp(uint8(c.sipi.Load()))
+		return true, nil
+	case p&pendingSIPI != 0:
+		c.pending.And(^pendingSIPI)
+		return true, nil
+	}
+	if c.shadow != 0 {
+		return true, c.shadowed()
+	}
+	if c.rflags&flagTF != 0 || p&pendingStep != 0 {
+		if took, err := c.events(p); took || err != nil {
+			return true, err
+		}
+		if !c.halted {
+			return true, c.step()
+		}
+	}
+	if took, err := c.events(p); took || err != nil {
+		return true, err
+	}
+	if c.halted {
+		return true, c.sleep()
+	}
+	return false, c.masked()
+}
+
+// masked runs some blocks although something is pending that has to wait: an
+// interrupt while IF is 0.
+func (c *CPU) masked() error {
+	b := c.find()
+	if b == nil {
+		c.except()
+	} else {
+		c.block(b)
+	}
+	if c.shutdown {
+		return c.failure("triple fault")
+	}
+	return nil
+}
+
+// events takes the most urgent event at a boundary without a shadow: NMI,
+// external interrupt, user interrupt.
+func (c *CPU) events(p uint32) (took bool, err error) {
+	switch {
+	case p&pendingNMI != 0 && !c.nmiMask:
+		c.pending.And(^pendingNMI)
+		c.halted = false
+		c.nmiMask = true
+		return true, c.deliver(event{vector: 2, kind: eventNMI})
+	case p&pendingInterrupt != 0 && c.rflags&flagIF != 0:
+		c.pending.And(^pendingInterrupt)
+		if took, err = c.external(); took {
+			return took, err
+		}
+	}
+	if c.pending.Load()&pendingUser != 0 {
+		c.pending.And(^pendingUser)
+		return c.userInterrupt()
+	}
+	return false, nil
+}
+
+// external takes the local APIC's vector: a notification, or through the IDT.
+func (c *CPU) external() (took bool, err error) {
+	vector, ok := c.apic.Acknowledge()
+	if !ok {
+		return false, nil
+	}
+	c.lookAPIC()
+	c.modelled(vcpu.Injection)
+	c.traceInterrupt(vector)
+	if c.uintr.Identify(registers{c}, vector) {
+		c.notification()
+		return true, nil
+	}
+	c.halted = false
+	return true, c.deliver(event{vector: vector, kind: eventInterrupt})
+}
+
+// shadowed executes the instruction in the shadow of STI, MOV SS or POP SS.
+func (c *CPU) shadowed() error {
+	s := c.shadow
+	c.shadow = 0
+	c.pending.And(^pendingShadow)
+	if s&shadowMovSS == 0 && c.pending.Load()&pendingUser != 0 {
+		// STI's shadow does not hold back a user interrupt (uintr.md §1.8).
+		c.pending.And(^pendingUser)
+		if took, err := c.userInterrupt(); took || err != nil {
+			return err
+		}
+	}
+	return c.stepIn(s)
+}
+
+// setShadow blocks events until the next instruction has run. Two in a row do not
+// add up.
+func (c *CPU) setShadow(s shadow) {
+	c.shadow = s
+	c.pending.Or(pendingShadow)
+}
+
+// step executes one instruction, watched: breakpoints before it, the trap of TF or
+// of a data breakpoint after it, the tracer.
+func (c *CPU) step() error { return c.stepIn(0) }
+
+func (c *CPU) stepIn(s shadow) error {
+	single := c.rflags&flagTF != 0
+	c.trap = 0
+	resume := c.rflags & flagRF
+	ok := resume != 0 || !c.breakpoint()
+	if ok {
+		if ok = c.one(); ok {
+			c.rflags &^= resume
+		}
+	}
+	if !ok {
+		c.except()
+	} else if c.shadow&shadowMovSS == 0 {
+		if single {
+			c.trap |= dr6BS
+		}
+		if c.trap != 0 {
+			c.dr6 |= c.trap
+			c.trap = 0
+			if err := c.deliver(event{vector: vectorDB, kind: eventTrap}); err != nil {
+				return err
+			}
+		}
+	}
+	c.updateStep()
+	if c.shutdown {
+		return c.failure("triple fault")
+	}
+	return nil
+}
+
+// one executes the instruction at c.rip by itself.
+func (c *CPU) one() bool {
+	b := c.find()
+	if b == nil {
+		return false
+	}
+	in := b.insts[0]
+	c.next = c.rip + uint64(in.Len)
+	if c.mode != decode.Mode64 {
+		c.next &= 0xffffffff
+	}
+	c.traceInstruction(&in)
+	if !c.execute(&in) {
+		return false
+	}
+	c.rip = c.next
+	c.smc = false
+	c.retire(1)
+	return true
+}
+
+// updateStep says whether single steps are needed: TF, RF, breakpoints, a tracer.
+func (c *CPU) updateStep() {
+	if c.rflags&(flagTF|flagRF) != 0 || c.dr7&0xff != 0 || c.config.Trace != nil && c.config.Trace.Instructions() {
+		c.pending.Or(pendingStep)
+	} else {
+		c.pending.And(^pendingStep)
+	}
+}
+
+// spin is how long a halted processor polls before its goroutine sleeps: waking
+// costs more than that.
+const spin = 20 * time.Microsecond
+
+// sleep waits until something is pending or a timer is due.
+func (c *CPU) sleep() error {
+	if c.config.Virtual {
+		c.idle = true
+		c.budget = 0
+		c.pending.Or(pendingStop) // who schedules moves time on
+		return nil
+	}
+	c.sleeping.Store(true)
+	defer c.sleeping.Store(false)
+	deadline := c.apic.Deadline()
+	if d := c.config.Devices; d != nil {
+		deadline = min(deadline, d.Deadline())
+	}
+	hz := float64(c.machine.clock.Hz())
+	if c.halted {
+		until := c.machine.clock.TSC() + uint64(spin.Seconds()*hz)
+		for c.machine.clock.TSC() < min(until, deadline) {
+			if c.pending.Load() != 0 {
+				return nil
+			}
+			runtime.Gosched()
+		}
+	}
+	if c.pending.Load() != 0 {
+		return nil
+	}
+	wait := time.Hour
+	if now := c.machine.clock.TSC(); deadline <= now {
+		wait = 0
+	} else if s := float64(deadline-now) / hz; s < 3600 {
+		wait = time.Duration(s * 1e9)
+	}
+	if wait > 0 {
+		c.exits.Count(vcpu.Halt)
+		c.timer.Reset(wait)
+		select {
+		case <-c.wake:
+		case <-c.timer.C:
+		}
+		c.timer.Stop()
+	}
+	c.tick()
+	return nil
+}
+
+func (c *CPU) failure(what string) error {
+	return fmt.Errorf("%w: vCPU %d at RIP %#x: %s", vcpu.ErrGuest, c.id, c.rip, what)
+}
+
+// Exits implements vcpu.CPU.
+func (c *CPU) Exits(e *vcpu.Exits) { e.Add(&c.exits) }
+
+// Close implements vcpu.CPU.
+func (c *CPU) Close() error { return nil }
