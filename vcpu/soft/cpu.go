@@ -107,6 +107,7 @@ type CPU struct {
 	fpu   x87State
 	xmm   [16]simd.Vec
 	mxcsr uint32
+	integerState
 
 	uintr      uintr.State
 	uintrFault uintr.Fault

@@ -238,7 +238,8 @@ func (c *CPU) stepIn(s shadow) error {
 	resume := c.rflags & flagRF
 	ok := resume != 0 || !c.breakpoint()
 	if ok {
-		if ok = c.one(); ok {
+		c.repeat = false
+		if ok = c.one(); ok && !c.repeat {
 			c.rflags &^= resume
 		}
 	}
