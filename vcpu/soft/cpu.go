@@ -100,9 +100,10 @@ type CPU struct {
 
 	fault fault // what the instruction under way raised
 
-	fpu   x87State
-	xmm   [16]simd.Vec
-	mxcsr uint32
+	fpu    x87State
+	xmm    [16]simd.Vec
+	mxcsr  uint32
+	vector vectorState
 
 	uintr      uintr.State
 	uintrFault uintr.Fault
