@@ -108,6 +108,10 @@ type CPU struct {
 	xmm   [16]simd.Vec
 	mxcsr uint32
 	integerState
+	fpu    x87State
+	xmm    [16]simd.Vec
+	mxcsr  uint32
+	vector vectorState
 
 	uintr      uintr.State
 	uintrFault uintr.Fault

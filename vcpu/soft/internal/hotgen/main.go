@@ -324,7 +324,7 @@ func render() []byte {
 		}
 	}
 	fmt.Fprintln(&b, ")")
-	fmt.Fprintln(&b, selection)
+	fmt.Fprint(&b, selection)
 	plain, fused := map[string]string{}, map[string]string{}
 	var plainKeys, fusedKeys []string
 	for _, h := range cases {
