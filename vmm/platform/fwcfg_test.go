@@ -166,7 +166,6 @@ func FuzzFwCfg(f *testing.F) {
 		before := bytes.Clone(m)
 		dma(d, m, control, length, addr)
 		item(d, key, 3)
-		end := min(addr+uint64(length), uint64(len(m)))
 		clear(before[0x100:0x110])
 		after := bytes.Clone(m)
 		clear(after[0x100:0x110])
