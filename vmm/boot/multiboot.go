@@ -144,7 +144,7 @@ func multibootEntry(f *elf.File, h multibootHeader) (uint32, error) {
 		}
 		found = found || f.Entry-p.Paddr < p.Memsz
 	}
-	if !found || entry == 0 || entry > math.MaxUint32 {
+	if !found || f.Entry == 0 || entry == 0 || entry > math.MaxUint32 {
 		return 0, fmt.Errorf("entry %#x is not in a segment below 4 GiB; multiboot starts a kernel at its ELF entry", f.Entry)
 	}
 	return uint32(entry), nil

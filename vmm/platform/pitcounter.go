@@ -114,7 +114,7 @@ func (c *counter) out(t uint64) bool {
 	case 3:
 		return c.still || e%c.n < c.n-c.n/2
 	default:
-		return c.still || e != c.n
+		return e != c.n
 	}
 }
 
@@ -146,7 +146,10 @@ func (c *counter) count(t uint64) uint16 {
 
 // nextRise is the first tick after t at which OUT rises, if nothing is written.
 func (c *counter) nextRise(t uint64) (uint64, bool) {
-	if !c.armed || c.still {
+	switch {
+	case c.loading && c.mode() >= 4 && !c.heldOut && t < c.from: // a load ends the strobe too
+		return c.from, true
+	case !c.armed || c.still:
 		return 0, false
 	}
 	e := uint64(max(int64(t-c.from), 0))
