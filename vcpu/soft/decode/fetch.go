@@ -172,6 +172,8 @@ func (d *decoder) memorySize(in *Inst, m msize) uint8 {
 			return 10
 		}
 		return 6
+	case mD:
+		return min(in.Size, 4)
 	case mV:
 		return sizes[sV][d.variant(in)]
 	case m1OrReg, m2OrReg, m4OrReg:

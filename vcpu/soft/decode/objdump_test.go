@@ -112,7 +112,7 @@ func TestEveryFieldAgainstObjdump(t *testing.T) {
 					continue
 				}
 				t.Errorf("% x\n  ours   %2d %s\n  theirs %2d %s\n  (%s)", code[i*slot:][:max(int(in.Len), want.length)], in.Len, ours, want.length, theirs, want.text)
-				if wrong++; wrong > 40 {
+				if wrong++; wrong > 25 {
 					t.FailNow()
 				}
 			}
@@ -135,9 +135,12 @@ var (
 	prefixText = regexp.MustCompile(`^(rep[nz]*|lock|data16|data32|addr16|addr32|[cdefgs]s|bnd|notrack|xacquire|xrelease|rex(\.[WRXB]+)?) `)
 	comment    = regexp.MustCompile(` +#.*$`)
 	noIndex    = regexp.MustCompile(`\+[re]iz\*\d`)
+	onlyDisp   = regexp.MustCompile(`\[[re]iz\*\d[-+]0x[0-9a-f]+\]`)
+	doubleSeg  = regexp.MustCompile(`([c-gs]s:)ds:`)
 	conditions = regexp.MustCompile(`^(j|set|cmov)(o|no|b|ae|e|ne|be|a|s|ns|p|np|l|ge|le|g)$`)
 	compares   = regexp.MustCompile(`^cmp(eq|lt|le|unord|neq|nlt|nle|ord)([ps][sd])$`)
 	carryless  = regexp.MustCompile(`^pclmul([lh])q([lh])qdq$`)
+	sized      = regexp.MustCompile(`^(push|pop|pusha|popa|pushf|popf|call|jmp|ret|retf|iret|enter|leave|loopn?e?|sysret|sysexit|[sl][gi]dt|fldenv|fnstenv|fnsave|frstor)[bwdlq]$`)
 	pointer    = regexp.MustCompile(`\b[A-Z]+ PTR `)
 	flatText   = regexp.MustCompile(`\b[ecsd]s:`)
 )
@@ -147,28 +150,15 @@ var names = map[string]string{
 	"cwde": "cbw", "cdqe": "cbw", "cdq": "cwd", "cqo": "cwd", "movabs": "mov", "sal": "shl",
 	"prefetcht0": "prefetch", "prefetcht1": "prefetch", "prefetcht2": "prefetch", "prefetchnta": "prefetch",
 	"prefetchw": "prefetch", "prefetchwt1": "prefetch",
-	"endbr64": "endbr", "endbr32": "endbr", "iretq": "iret", "iretw": "iret", "iretd": "iret",
-	"retw": "ret", "callw": "call", "jmpw": "jmp", "pushw": "push", "popw": "pop", "leavew": "leave", "enterw": "enter",
-	"pushaw": "pusha", "popaw": "popa", "pushad": "pusha", "popad": "popa", "pushfw": "pushf", "popfw": "popf",
-	"pushfq": "pushf", "popfq": "popf", "pushfd": "pushf", "popfd": "popf", "retfw": "retf", "retfq": "retf",
-	"fstcw": "fnstcw", "jcxz": "jcxz", "jecxz": "jcxz", "jrcxz": "jcxz", "fwait": "fwait",
+	"endbr64": "endbr", "endbr32": "endbr", "fstcw": "fnstcw", "jecxz": "jcxz", "jrcxz": "jcxz",
 	"fxsave64": "fxsave", "fxrstor64": "fxrstor", "xsave64": "xsave", "xrstor64": "xrstor", "xsaveopt64": "xsaveopt",
-	"xsavec64": "xsavec", "xsaves64": "xsaves", "xrstors64": "xrstors", "sysretd": "sysret", "sysretq": "sysret",
-	"sysexitd": "sysexit", "sysexitq": "sysexit", "xlatb": "xlat", "vmmcall": "vmcall", "vmgexit": "vmcall", "wbnoinvd": "wbinvd",
-	"fneni(8087": "fnop", "fndisi(8087": "fnop", "frstpm(287": "fnop", "fnsetpm(287": "fnsetpm",
-	"rdsspd": "nop", "rdsspq": "nop", "cldemote": "nop", "bndldx": "nop", "bndstx": "nop", "bndmov": "nop", "bndmk": "nop",
-	"bndcl": "nop", "bndcu": "nop", "bndcn": "nop", "nopw": "nop", "bswap": "bswap", "int1": "int1", "icebp": "int1",
-	"movsxd": "movsxd", "ud2": "ud", "sldt": "sldt",
-	"loopw": "loop", "loopel": "loope", "loopd": "loop", "loopew": "loope", "loopned": "loopne", "loopnew": "loopne",
-	"loopq": "loop", "looped": "loope",
+	"xsavec64": "xsavec", "xsaves64": "xsaves", "xrstors64": "xrstors", "vmmcall": "vmcall", "vmgexit": "vmcall",
+	"loopel": "loope",
 }
 
 // normal is objdump's text without what only spells: prefixes and comments.
 func normal(text string, in Inst, mode Mode) string {
 	text = strings.TrimSpace(comment.ReplaceAllString(text, ""))
-	if text == "xchg   r8,rax" {
-		return text
-	}
 	for prefixText.MatchString(text) {
 		text = prefixText.ReplaceAllString(text, "")
 		text = strings.TrimSpace(text)
@@ -178,6 +168,13 @@ func normal(text string, in Inst, mode Mode) string {
 	mnemonic = strings.TrimSuffix(strings.TrimSuffix(mnemonic, ",pt"), ",pn")
 	if n, ok := names[mnemonic]; ok {
 		mnemonic = n
+	} else if sized.MatchString(mnemonic) {
+		mnemonic = mnemonic[:len(mnemonic)-1]
+	}
+	if in.Op.Group() == GroupFlow && in.Form == FormNone && in.Size == 2 {
+		if target, err := strconv.ParseUint(operands, 0, 64); err == nil {
+			operands = fmt.Sprintf("0x%x", target&0xffff) // it does not wrap
+		}
 	}
 	if c := conditions.FindStringSubmatch(mnemonic); c != nil {
 		mnemonic = map[string]string{"j": "jcc", "set": "setcc", "cmov": "cmovcc"}[c[1]] + " " + c[2]
@@ -196,7 +193,11 @@ func normal(text string, in Inst, mode Mode) string {
 	case SHA256RNDS2, PBLENDVB, BLENDVPS, BLENDVPD:
 		operands = strings.TrimSuffix(operands, ",xmm0")
 	}
-	operands = noIndex.ReplaceAllString(operands, "")
+	operands = strings.ReplaceAll(noIndex.ReplaceAllString(operands, ""), "OWORD", "XMMWORD")
+	if c := onlyDisp.FindStringSubmatch(operands); c != nil {
+		operands = strings.Replace(operands, c[0], fmt.Sprintf("ds:0x%x", in.Disp&mask(in.Addr)), 1)
+		operands = doubleSeg.ReplaceAllString(operands, "$1")
+	}
 	if mode == Mode64 {
 		operands = flatText.ReplaceAllString(operands, "")
 	}

@@ -261,7 +261,7 @@ var shapes = [numShapes]shape{
 	ewGw:   {form: FormMR, size: s2, msize: mSame, flags: modRM},
 	gvEb:   {form: FormRM, size: sV, msize: m1, flags: modRM | rm8},
 	gvEw:   {form: FormRM, size: sV, msize: m2, flags: modRM},
-	gvEd:   {form: FormRM, size: sV, msize: m4, flags: modRM},
+	gvEd:   {form: FormRM, size: sV, msize: mD, flags: modRM},
 	gvM:    {form: FormRM, size: sV, flags: modRM},
 	gvMa:   {form: FormRM, size: sV, msize: mTwice, flags: modRM},
 	gvMp:   {form: FormRM, size: sV, msize: mFar, flags: modRM},

@@ -83,6 +83,7 @@ const (
 	mTwice                    // BOUND's pair, CMPXCHG8B
 	mTable                    // a descriptor table's limit and base
 	mV                        // sV
+	mD                        // a doubleword, or less where the operand is
 	m1OrReg                   // a byte of memory; of a register the operand size
 	m2OrReg                   // a word of memory; of a register the operand size
 	m4OrReg                   // a doubleword of memory; of a register the operand size

@@ -54,8 +54,7 @@ var (
 	}
 )
 
-// The register forms that ModRM.rm extends. FENI, FDISI (8087) and FRSTPM (80287)
-// are FNOP.
+// The register forms that ModRM.rm extends. FENI and FDISI of the 8087 are FNOP.
 var (
 	x87D9Rm2 = [8]entry{{FNOP, nothing, 0}}
 	x87D9Rm4 = [8]entry{{FCHS, nothing, 0}, {FABS, nothing, 0}, 4: {FTST, nothing, 0}, {FXAM, nothing, 0}}
@@ -71,7 +70,7 @@ var (
 	x87DARm5 = [8]entry{1: {FUCOMPP, st0STi, 0}}
 	x87DBRm4 = [8]entry{
 		{FNOP, nothing, 0}, {FNOP, nothing, 0}, {FNCLEX, nothing, 0}, {FNINIT, nothing, 0},
-		{FNSETPM, nothing, 0}, {FNOP, nothing, 0}}
+		{FNSETPM, nothing, 0}}
 	x87DERm3 = [8]entry{1: {FCOMPP, st0STi, 0}}
 	x87DFRm4 = [8]entry{{FNSTSW, fAX, 0}}
 )
