@@ -126,11 +126,8 @@ func (l *Local) sendOthers(mode delivery, vector uint8) {
 
 // send delivers k and reports whether anybody took it.
 func (s *Soft) send(k packet) bool {
-	if !k.logical && k.destination < uint32(len(s.locals)) {
-		// Destinations 255 and above are ids if there are so many, but for xAPIC mode's broadcast.
-		if l := s.locals[k.destination]; k.destination != everyoneXAPIC || l.X2APIC() {
-			return l.accept(k.mode, k.vector, k.level)
-		}
+	if !k.logical && k.destination < uint32(len(s.locals)) && k.destination != everyoneXAPIC { // 255 is an id too, for those in x2APIC mode
+		return s.locals[k.destination].accept(k.mode, k.vector, k.level)
 	}
 	if k.lowest {
 		l := s.lowest(k, nil)

@@ -23,9 +23,9 @@ func (l *Local) writeLVT(entry int, v uint32) {
 	case lvtTimer:
 		l.writeTimerLVT(v)
 	case lvtLINT0:
-		// Remote IRR lives as long as the entry is for a level-triggered vector.
-		if v&lvtLevel != 0 && v&lvtDelivery == 0 {
-			v |= l.lvt[entry].Load() & lvtRemoteIRR
+		// Remote IRR lives as long as the entry is for the same level-triggered vector.
+		if old := l.lvt[entry].Load(); (old^v)&(lvtVector|lvtDelivery|lvtLevel) == 0 {
+			v |= old & lvtRemoteIRR
 		}
 		l.lvt[entry].Store(v)
 		l.lint0Changed()
