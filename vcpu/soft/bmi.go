@@ -43,7 +43,7 @@ func (c *CPU) bmi(in *decode.Inst) bool {
 	case decode.PDEP:
 		c.set(in.Reg, n, deposit(v, a))
 	case decode.PEXT:
-		c.set(in.Reg, n, extract(v, a))
+		c.set(in.Reg, n, extractBits(v, a))
 	case decode.RORX:
 		c.set(in.Reg, n, bmiShift(in.Op, n, a, in.Imm))
 	case decode.SARX, decode.SHLX, decode.SHRX:
@@ -93,7 +93,7 @@ func deposit(v, mask uint64) (r uint64) {
 }
 
 // extract is PEXT: the bits of v where mask has ones, gathered.
-func extract(v, mask uint64) (r uint64) {
+func extractBits(v, mask uint64) (r uint64) {
 	for i := 0; mask != 0; mask &= mask - 1 {
 		r |= v >> bits.TrailingZeros64(mask) & 1 << i
 		i++

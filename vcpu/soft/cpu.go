@@ -104,9 +104,6 @@ type CPU struct {
 
 	fault fault // what the instruction under way raised
 
-	fpu   x87State
-	xmm   [16]simd.Vec
-	mxcsr uint32
 	integerState
 	fpu    x87State
 	xmm    [16]simd.Vec
