@@ -132,7 +132,7 @@ func TestMultibootImagesThatCannotBeLoadedAreRefused(t *testing.T) {
 		"entry outside":               {image64(0x200000, 0), "entry 0x200000"},
 		"entry far outside":           {image64(1<<63, 0), "entry 0x8000000000000000"},
 		"entry 0":                     {image64(0, 0), "entry 0x0"},
-		"PVH entry 0":                 {image(segment{kind: elf.PT_NOTE, data: note(noteName, notePVH, 0, 0, 0, 0)}), "entry 0"},
+		"PVH entry 0":                 {image(segment{kind: elf.PT_NOTE, data: note(xenName, notePVH, 0, 0, 0, 0)}), "entry 0"},
 		"low":                         {addressed(0x8000, 0, 0, 0x8000), "below"},
 		"beyond RAM":                  {addressed(testRAM, 0, 0, testRAM), "memory too small"},
 		"BSS beyond RAM":              {addressed(at, 0, testRAM+1, at), "give at least 5 MiB"},

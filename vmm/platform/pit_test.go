@@ -421,3 +421,14 @@ func TestTheNextRiseIsWhenOUTRises(t *testing.T) {
 		}
 	})
 }
+
+func TestACountWrittenDuringTheStrobeEndsIt(t *testing.T) {
+	f, p := newTestPIT()
+	program(p, 0, 4, 100)
+	f.now = 3 * 101
+	out(p, PortPIT, 50)
+	out(p, PortPIT, 0)
+	require.False(t, f.high, "the strobe")
+	f.run(t, p, 3*500)
+	require.Equal(t, []uint64{3 * 102, 3 * 153}, f.rises)
+}

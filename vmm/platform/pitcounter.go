@@ -273,7 +273,6 @@ func (c *counter) write(t uint64, v byte) {
 			c.low = v
 			if c.mode() == 0 { // stops, with OUT low at once
 				c.freeze(t)
-				c.heldOut = false
 			}
 			return
 		}
