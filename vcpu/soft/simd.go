@@ -138,7 +138,7 @@ func (c *CPU) checkVec(la uint64, a access) bool { return c.check(la, 8, a) && c
 // is nil where there is none: decode gives it no Size of 8.
 
 // binary is reg = f(reg, rm).
-func binary(x func(a, b simd.Vec) simd.Vec, m func(a, b uint64) uint64) simdFunc {
+func binaryOp(x func(a, b simd.Vec) simd.Vec, m func(a, b uint64) uint64) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if in.Size == 8 {
 			if !c.useMMX() {
@@ -166,7 +166,7 @@ func binary(x func(a, b simd.Vec) simd.Vec, m func(a, b uint64) uint64) simdFunc
 
 // unary is reg = f(rm).
 func unary(x func(b simd.Vec) simd.Vec, m func(b uint64) uint64) simdFunc {
-	return binary(func(_, b simd.Vec) simd.Vec { return x(b) }, func(_, b uint64) uint64 { return m(b) })
+	return binaryOp(func(_, b simd.Vec) simd.Vec { return x(b) }, func(_, b uint64) uint64 { return m(b) })
 }
 
 // binaryImm is reg = f(reg, rm, imm).
@@ -221,7 +221,7 @@ func masked(x func(a, b, mask simd.Vec) simd.Vec) simdFunc {
 
 // shift is reg = f(reg, low half of rm), or rm = f(rm, imm).
 func shift(x func(a simd.Vec, count uint64) simd.Vec, m func(a, count uint64) uint64) simdFunc {
-	byRM := binary(func(a, b simd.Vec) simd.Vec { return x(a, b.Lo) }, m)
+	byRM := binaryOp(func(a, b simd.Vec) simd.Vec { return x(a, b.Lo) }, m)
 	return func(c *CPU, in *decode.Inst) bool {
 		if in.Form != decode.FormMI {
 			return byRM(c, in)

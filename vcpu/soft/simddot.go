@@ -127,5 +127,5 @@ func approximatePS(f func(uint32) uint32) simdFunc {
 }
 
 func approximateSS(f func(uint32) uint32) simdFunc {
-	return binary(func(a, b simd.Vec) simd.Vec { return low32(a, f(uint32(b.Lo))) }, nil)
+	return binaryOp(func(a, b simd.Vec) simd.Vec { return low32(a, f(uint32(b.Lo))) }, nil)
 }

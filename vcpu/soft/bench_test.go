@@ -1,0 +1,118 @@
+package soft
+
+import (
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"gvmm/vmm/memory"
+)
+
+// idleAPIC is a local APIC from which nothing comes.
+type idleAPIC struct{}
+
+func (idleAPIC) Pending() bool                 { return false }
+func (idleAPIC) Acknowledge() (uint8, bool)    { return 0, false }
+func (idleAPIC) EOI()                          {}
+func (idleAPIC) ReadMMIO(_ uint64, p []byte)   { clear(p) }
+func (idleAPIC) WriteMMIO(uint64, []byte)      {}
+func (idleAPIC) ReadMSR(uint32) (uint64, bool) { return 0, false }
+func (idleAPIC) WriteMSR(uint32, uint64) bool  { return false }
+func (idleAPIC) Base() (uint64, bool)          { return 0xfee00000, true }
+func (idleAPIC) X2APIC() bool                  { return false }
+func (idleAPIC) TPR() uint8                    { return 0 }
+func (idleAPIC) SetTPR(uint8)                  {}
+func (idleAPIC) Notify(uint8, uint32)          {}
+func (idleAPIC) Deadline() uint64              { return ^uint64(0) }
+func (idleAPIC) Tick(uint64)                   {}
+func (idleAPIC) Reset()                        {}
+
+// stillClock does not move.
+type stillClock struct{}
+
+func (stillClock) TSC() uint64 { return 0 }
+func (stillClock) Hz() uint64  { return 1e9 }
+
+// Layout of flatCPU's memory: 16 MiB, mapped where it is by 4 KiB pages.
+const (
+	flatRAM    = 16 << 20
+	flatPages  = 0x100000
+	flatCode   = 0x200000
+	flatStack  = 0x400000
+	flatBuffer = 0x400000
+)
+
+// flatCPU is a processor in 64-bit mode at CPL 0 with code at flatCode.
+func flatCPU(t testing.TB, code []byte) *CPU {
+	t.Helper()
+	mem := memory.New()
+	require.NoError(t, mem.AddRAM(0, flatRAM))
+	t.Cleanup(func() { require.NoError(t, mem.Close()) })
+	m := NewMachine(mem, stillClock{})
+	c, err := m.NewCPU(CPUConfig{CPUs: 1, APIC: idleAPIC{}})
+	require.NoError(t, err)
+	require.NoError(t, mem.WriteAt(code, flatCode))
+	for _, e := range [][2]uint64{{flatPages, flatPages + 0x1000}, {flatPages + 0x1000, flatPages + 0x2000}} {
+		require.NoError(t, mem.Store64(e[0], e[1]|pteP|pteW))
+	}
+	for i := range uint64(flatRAM >> 21) {
+		table := flatPages + 0x3000 + i<<12
+		require.NoError(t, mem.Store64(flatPages+0x2000+i*8, table|pteP|pteW))
+		for j := range uint64(512) {
+			require.NoError(t, mem.Store64(table+j*8, i<<21|j<<12|pteP|pteW))
+		}
+	}
+	c.waitSIPI = false
+	c.cr0, c.cr3, c.cr4, c.efer = cr0PE|cr0PG|cr0WP|cr0ET|cr0NE, flatPages, cr4PAE|cr4OSFXSR|cr4OSXMMEXCPT, eferLME|eferLMA
+	c.seg[cs] = segment{sel: 8, limit: ^uint32(0), attr: attrP | attrS | attrCode | attrReadable | attrL | attrG}
+	c.seg[ss] = segment{sel: 16, limit: ^uint32(0), attr: attrP | attrS | attrWritable | attrDB | attrG}
+	c.seg[ds], c.seg[es] = c.seg[ss], c.seg[ss]
+	c.cpl, c.mxcsr = 0, 0x1f80
+	c.updateMode()
+	c.rip, c.r[rsp], c.r[rdi] = flatCode, flatStack, flatBuffer
+	return c
+}
+
+// assemble makes a flat binary of an assembler file, or skips.
+func assemble(t testing.TB, source string) []byte {
+	t.Helper()
+	for _, tool := range []string{"gcc", "objcopy"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s: %v", tool, err)
+		}
+	}
+	object := filepath.Join(t.TempDir(), "o")
+	out, err := exec.Command("gcc", "-c", source, "-o", object).CombinedOutput()
+	require.NoError(t, err, string(out))
+	out, err = exec.Command("objcopy", "-O", "binary", "-j", ".text", object, object+".bin").CombinedOutput()
+	require.NoError(t, err, string(out))
+	b, err := os.ReadFile(object + ".bin")
+	require.NoError(t, err)
+	return b
+}
+
+// BenchmarkLoops gives guest MIPS for the kinds of code that programs are made of.
+func BenchmarkLoops(b *testing.B) {
+	code := assemble(b, "testdata/loops.S")
+	for i, name := range []string{"ALU", "call", "table", "words", "random", "SSE"} {
+		b.Run(name, func(b *testing.B) {
+			c := flatCPU(b, code)
+			c.rip += uint64(binary.LittleEndian.Uint32(code[4*i:]))
+			c.r[rcx] = uint64(b.N)*1000 + 64
+			b.ReportAllocs()
+			b.ResetTimer()
+			for !c.halted {
+				if c.budget <= 0 {
+					c.budget = quantum
+				}
+				c.loop()
+				require.False(b, c.shutdown)
+			}
+			b.ReportMetric(float64(c.ran)/1e6/b.Elapsed().Seconds(), "MIPS")
+		})
+	}
+}
