@@ -101,6 +101,7 @@ type CPU struct {
 	dr                 [4]uint64
 	dr6, dr7           uint64
 	msr                msrs
+	sys                systemState
 
 	fault fault // what the instruction under way raised
 

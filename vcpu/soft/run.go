@@ -234,7 +234,8 @@ func (c *CPU) step() error { return c.stepIn(0) }
 
 func (c *CPU) stepIn(s shadow) error {
 	single := c.rflags&flagTF != 0
-	c.trap = 0
+	c.ignore = 0
+	c.trap, c.sys.noStep = 0, false
 	resume := c.rflags & flagRF
 	ok := resume != 0 || !c.breakpoint()
 	if ok {
@@ -246,7 +247,7 @@ func (c *CPU) stepIn(s shadow) error {
 	if !ok {
 		c.except()
 	} else if c.shadow&shadowMovSS == 0 {
-		if single {
+		if single && !c.sys.noStep {
 			c.trap |= dr6BS
 		}
 		if c.trap != 0 {
