@@ -17,7 +17,7 @@ import (
 )
 
 // slot is how far apart the instructions lie that objdump reads: one and NOPs.
-const slot = 16
+const slot = 32
 
 // The machines of objdump by mode.
 var machines = [3]string{Mode16: "i8086", Mode32: "i386", Mode64: "i386:x86-64"}
@@ -88,7 +88,7 @@ func TestEveryFieldAgainstObjdump(t *testing.T) {
 	for mode := range Mode64 + 1 {
 		t.Run(machines[mode], func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, uint64(mode)))
-			code := bytes.Repeat([]byte{0x90}, 40_000*slot)
+			code := bytes.Repeat([]byte{0x90}, 15_000*slot)
 			insts := make([]Inst, len(code)/slot)
 			for i := range insts {
 				b := code[i*slot:][:MaxLength]
@@ -206,4 +206,51 @@ func normal(text string, in Inst, mode Mode) string {
 	}
 	operands = strings.ReplaceAll(operands, "+0x0]", "]")
 	return strings.TrimSpace(mnemonic + " " + operands)
+}
+
+// undefined are the mnemonics of what this processor does not have, and of what
+// objdump reads though prefixes or the mode forbid it.
+var undefined = regexp.MustCompile(`^(v.*|k.*|{.*|` + // AVX
+	`aadd|aand|aor|axor|enqcmds?|gf2p8.*|getsec|hreset|loadiwkey|encodekey.*|aes(enc|dec)(wide)?(128|256)kl|` + // newer
+	`wrssd|wrssq|wrussd|wrussq|rstorssp|clrssbsy|setssbsy|saveprevssp|incssp[dq]|` + // CET
+	`xabort|xbegin|xend|xtest|xsusldtrk|xresldtrk|ptwrite|pconfig|wrmsrns|rdpru|mcommit|t.*|` +
+	`encl[suv]|enclu|seam.*|tdcall|invept|invvpid|invlpga|invlpgb|tlbsync|rmp.*|p(val|smash)idate|psmash|pvalidate|` + // virtualisation
+	`clgi|stgi|skinit|clzero|monitorx|mwaitx|movnts[sd]|extrq|insertq|` + // AMD
+	`femms|pf.*|pi2f[dw]|pswapd|pavgusb|pmulhrw|montmul|xcrypt-.*|xsha.*|xstore-rng|frstpm.*|pcommit|` + // 3DNow!, VIA, 80287
+	`ud[012]|wait|hint_nop.*|prefetch|` +
+	`fxsave(64)?|fxrstor(64)?|xsave.*|xrstors?(64)?|ldmxcsr|stmxcsr|xgetbv|xsetbv|pmovmskb|rdpkru|wrpkru|clac|stac|serialize|[rw][dr]pkru|` + // a prefix
+	`andn|bextr|blsi|blsmsk|blsr|bzhi|mulx|pdep|pext|rorx|sarx|shlx|shrx|` + // a prefix before VEX
+	`swapgs|[rw][dr][fg]sbase|senduipi|uiret|testui|clui|stui)$`)
+
+// noRegister are MOV's operands that name CS to write or a register that is none.
+var noRegister = regexp.MustCompile(`^cs,|\?|\b([cdt]r|db)\d`)
+
+// TestUndefinedIsOnlyWhatThisProcessorLacks looks at what objdump knows of the
+// bytes that decode as UD.
+func TestUndefinedIsOnlyWhatThisProcessorLacks(t *testing.T) {
+	for mode := range Mode64 + 1 {
+		t.Run(machines[mode], func(t *testing.T) {
+			r := rand.New(rand.NewPCG(2, uint64(mode)))
+			code := bytes.Repeat([]byte{0x90}, 8_000*slot)
+			for i := range len(code) / slot {
+				b := code[i*slot:][:MaxLength]
+				for in := (Inst{Op: NOP}); in.Op != UD || strayREX(b, mode) || bytes.IndexByte(b[:4], 0xf0) >= 0; {
+					randomCode(r, b)
+					in, _ = Decode(b, mode)
+				}
+			}
+			for i, theirs := range disassemble(t, code, mode) {
+				text := theirs.text
+				for prefixText.MatchString(text) {
+					text = strings.TrimSpace(prefixText.ReplaceAllString(text, ""))
+				}
+				mnemonic, operands, _ := strings.Cut(text, " ")
+				operands = strings.TrimSpace(operands)
+				special := mnemonic == "mov" && noRegister.MatchString(operands)
+				if !strings.Contains(text, "(bad)") && !special && !undefined.MatchString(mnemonic) {
+					t.Errorf("% x is %s", code[i*slot:][:theirs.length], theirs.text)
+				}
+			}
+		})
+	}
 }
