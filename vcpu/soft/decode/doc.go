@@ -28,7 +28,7 @@
 //	MONITOR, UMONITOR                        no Mem; Seg and Addr; UMONITOR's address register is RM
 //	operations without an operand            Size 0 where none matters
 //	immediate bytes of SSE, shifts, bit      zero-extended, like ports, vectors, AAM's
-//	tests, PINSR, PEXTR                      base, RET's and ENTER's sizes; all others sign-extended
+//	tests, PINSR, PEXTR                      base, RET's and ENTER's sizes, far offsets; all others sign-extended
 //	IN, OUT imm8                             FormMI with RM 0; with DX FormNone
 //	x87 with ST(0) and ST(i)                 FormRM or FormMR by destination, FCOMPP too; alone (FLD, FST, FXCH, FFREE) FormM; MSize 10
 //	x87 Size                                 2 or 4, which FNSTENV and its like need
@@ -37,7 +37,7 @@
 //	CVTSI2xx, MOVMSKx, PMOVMSKB              from MMX (clear); MSize is rm's
 //	PEXTRB and its like to a register        MSize is Size: all of it is written
 //	CVTPI2PS, MOVQ2DQ; CVTPS2PI, MOVDQ2Q     Size is the destination's: 16; 8
-//	PREFETCH                                 Reg is the hint
+//	PREFETCH                                 Reg is the hint, 0 to 7
 //	MOVDIR64B                                MSize 0, Size is the address size
 //	CMPXCHG8B, CMPXCHG16B                    Size 4, 8; MSize 8, 16
 package decode
