@@ -78,6 +78,7 @@ func TestUndefinedEncodings(t *testing.T) {
 		{"80287's FRSTPM", Mode64, "dbe5"},
 		{"VEX.L on ANDN", Mode64, "c4e27cf2*c2"},
 		{"VEX.vvvv on RORX", Mode64, "c4e373f0c001"},
+		{"VEX.vvvv's high bit on RORX", Mode32, "c4e33bf0c001"},
 		{"wrong pp on ANDN", Mode64, "c4e279f2*c2"},
 		{"66H before VEX", Mode64, "66c4e278f2*c2"},
 		{"REX before VEX", Mode64, "48c4e278f2*c2"},
@@ -362,6 +363,8 @@ func TestVEXOperands(t *testing.T) {
 	assert.Equal(t, []any{BLSR, FormVM, uint8(8), uint8(3), uint8(8)}, []any{in.Op, in.Form, in.VReg, in.RM, in.Size})
 	in = decodeHex(t, Mode64, "c4e37bf0042507000000 05") // rorx eax, [7], 5
 	assert.Equal(t, []any{RORX, FormRMI, uint64(7), uint64(5)}, []any{in.Op, in.Form, in.Disp, in.Imm})
+	in = decodeHex(t, Mode32, "c4e238f216") // VEX.vvvv's high bit does not count
+	assert.Equal(t, []any{ANDN, uint8(0)}, []any{in.Op, in.VReg})
 	in = decodeHex(t, Mode32, "c501") // a memory operand: LDS
 	assert.Equal(t, []any{LDS, uint8(6)}, []any{in.Op, in.MSize})
 	in = decodeHex(t, Mode16, "c400")
