@@ -33,7 +33,7 @@ func excused(in Inst, theirs string, mode Mode) bool {
 		return in.Size == 8 && in.Has(OpSize)
 	case LFS, LGS, LSS, JMPF, CALLF: // no 80-bit pointers
 		return in.Size == 8 && strings.Contains(theirs, "WORD")
-	case MOVQ2DQ: // 66H makes its source an XMM register
+	case MOVQ2DQ, MOVDQ2Q: // 66H makes an XMM register of the MMX one
 		return in.Has(OpSize)
 	}
 	return false
