@@ -88,6 +88,9 @@ func (d *decoder) decode(in *Inst) {
 		}
 	}
 	d.operands(in, e, s, c)
+	if d.mode != Mode64 {
+		in.VReg &= 7 // VEX.vvvv's high bit counts only where no register is named
+	}
 }
 
 // prefixes takes the prefixes and returns the byte that follows them.

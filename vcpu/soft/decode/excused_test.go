@@ -29,9 +29,11 @@ func excused(in Inst, theirs string, mode Mode) bool {
 		return strings.HasPrefix(theirs, "enter")
 	case PINSRW, PEXTRW, PINSRB, PEXTRB, MOVMSKPS, MOVMSKPD, PMOVMSKB, EXTRACTPS: // always 32-bit registers
 		return in.Size == 8
-	case LFS, LGS, LSS: // no 80-bit pointers
+	case MOVSXD: // 66H counts in spite of REX.W
+		return in.Size == 8 && in.Has(OpSize)
+	case LFS, LGS, LSS, JMPF, CALLF: // no 80-bit pointers
 		return in.Size == 8 && strings.Contains(theirs, "WORD")
-	case MOVQ2DQ: // 66H makes its source an XMM register
+	case MOVQ2DQ, MOVDQ2Q: // 66H makes an XMM register of the MMX one
 		return in.Has(OpSize)
 	}
 	return false

@@ -186,7 +186,7 @@ func intelSyntax(in Inst, mode Mode, at uint64) string {
 			o = nil
 		}
 	case ROL, ROR, RCL, RCR, SHL, SHR, SAR:
-		if in.Form == FormMI && in.Imm == 1 && in.CC&0xe == 0 {
+		if in.Form == FormMI && in.Imm == 1 {
 			o[1] = "1"
 		}
 	case OUT:

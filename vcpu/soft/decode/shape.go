@@ -267,7 +267,7 @@ var shapes = [numShapes]shape{
 	gvMp:   {form: FormRM, size: sV, msize: mFar, flags: modRM},
 	mp:     {form: FormM, size: sV, msize: mFar, flags: modRM},
 	mq:     {form: FormM, size: sY, msize: mTwice, fix: fixW, flags: modRM},
-	m:      {form: FormM, size: sV, flags: modRM},
+	m:      {form: FormM, size: sV, flags: modRM | reg3},
 	mY:     {form: FormM, size: sY, flags: modRM},
 	mTab:   {form: FormM, size: sF, msize: mTable, flags: modRM},
 	md:     {form: FormM, size: s4, msize: m4, flags: modRM},

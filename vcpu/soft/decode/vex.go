@@ -30,9 +30,6 @@ func (d *decoder) vex(in *Inst, c byte) (entry, byte) {
 		}
 	}
 	in.VReg = ^p1 >> 3 & 15
-	if d.mode != Mode64 {
-		in.VReg &= 7
-	}
 	c = d.byte()
 	pp := p1 & 3
 	switch {
