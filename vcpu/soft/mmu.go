@@ -30,7 +30,7 @@ const (
 	pteG  = 1 << 8
 	pteNX = 1 << 63
 
-	pteAddress = 1<<physicalBits - 1&^0xfff
+	pteAddress = (1<<physicalBits - 1) &^ 0xfff
 )
 
 // page is a translation: what a walk found.
@@ -91,7 +91,7 @@ func (c *CPU) walk(la uint64) (p page, marks [5]uint64, n int, code uint32, ok b
 		big := level > 1 && e&ptePS != 0
 		switch {
 		case big && level <= 3:
-			bad |= 1<<shift - 1&^0x1fff
+			bad |= (1<<shift - 1) &^ 0x1fff
 		case big:
 			bad |= ptePS
 		}

@@ -186,6 +186,35 @@ func TestSIMDMemoryOperandsOverTwoPages(t *testing.T) {
 	}
 }
 
+// simdDevice answers reads with their addresses and records writes.
+type simdDevice struct {
+	nobody
+	wrote map[uint64][]byte
+}
+
+func (simdDevice) MemoryRead(pa uint64, p []byte) {
+	for i := range p {
+		p[i] = byte(pa) + byte(i)
+	}
+}
+
+func (d simdDevice) MemoryWrite(pa uint64, p []byte) { d.wrote[pa] = append([]byte{}, p...) }
+
+func TestSIMDAccessesDevicesInHalves(t *testing.T) {
+	c, _ := simdRig(t)
+	device := simdDevice{wrote: map[uint64][]byte{}}
+	c.handler = device
+	c.r[rdi] = 0x80000010
+	require.True(t, execSIMD(t, c, movups...))
+	want := simd.Vec{Lo: 0x1716151413121110, Hi: 0x1f1e1d1c1b1a1918}
+	require.Equal(t, want, c.xmm[1])
+	require.True(t, execSIMD(t, c, movupsStore...))
+	require.Equal(t, map[uint64][]byte{
+		0x80000010: binary.LittleEndian.AppendUint64(nil, want.Lo),
+		0x80000018: binary.LittleEndian.AppendUint64(nil, want.Hi),
+	}, device.wrote)
+}
+
 func TestSIMDMisalignedOperandsAreGeneralProtection(t *testing.T) {
 	for _, code := range [][]byte{paddbMemory, movapsStore} {
 		c, _ := simdRig(t)
@@ -263,25 +292,40 @@ func TestApproximationsKeepTheirPromise(t *testing.T) {
 	}
 }
 
+// simdEncodings are all opcodes of the group, with registers and with memory.
+func simdEncodings(t *testing.T) (all []decode.Inst) {
+	for _, prefix := range [][]byte{nil, {0x66}, {0xf3}, {0xf2}} {
+		for _, opcodes := range [][]byte{{0x0f}, {0x0f, 0x38}, {0x0f, 0x3a}} {
+			for opcode := range 256 {
+				for _, modrm := range []byte{0xca, 0x0f, 0xd2, 0xfa} {
+					code := append(append(append([]byte{}, prefix...), opcodes...), byte(opcode), modrm, 0x11)
+					in, err := decode.Decode(append(code, make([]byte, decode.MaxLength)...), decode.Mode64)
+					require.NoError(t, err)
+					if in.Op.Group() == decode.GroupSIMD {
+						all = append(all, in)
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
 func TestSIMDAllocatesNothing(t *testing.T) {
 	c, _ := simdRig(t)
-	r := rand.New(rand.NewPCG(7, 8))
-	s := randomSIMD(r)
-	ram := make([]byte, 64)
-	s.put(c, ram)
+	s := randomSIMD(rand.New(rand.NewPCG(7, 8)))
+	s.put(c, make([]byte, 64))
 	c.fpu.status = 0
+	encodings := simdEncodings(t)
+	require.Greater(t, len(encodings), 500)
 	require.Zero(t, testing.AllocsPerRun(20, func() {
-		for op := decode.MOVD; int(op) < decode.Ops; op++ {
+		for i := range encodings {
 			for _, mxcsr := range []uint32{0x1f80, 0} {
 				c.mxcsr = mxcsr
-				in := decode.Inst{Op: op, Form: decode.FormRM, Size: 16, MSize: 16, Prefix: decode.OpSize, Reg: 1, RM: 2}
-				c.simd(&in)
-				in.Prefix |= decode.Mem
-				in.Base, in.Index, in.Addr, in.Seg = rdi, decode.NoReg, 8, ds
 				c.r[rdi] = simdRAM + 0xff0
-				c.simd(&in)
-				c.r[rdi] = simdRAM + 0xff8 // over two pages
-				c.simd(&in)
+				c.execute(&encodings[i])
+				c.r[rdi] = simdRAM + 0xff9 // over two pages
+				c.execute(&encodings[i])
 			}
 		}
 	}))

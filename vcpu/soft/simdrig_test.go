@@ -22,6 +22,11 @@ import (
 // simdRAM is where the rig's memory operands are: guest-physical and linear.
 const simdRAM = 0x10000
 
+// noAPIC is a local APIC that is disabled.
+type noAPIC struct{ LocalAPIC }
+
+func (noAPIC) Base() (addr uint64, mmio bool) { return 0, false }
+
 // simdRig makes a processor at CPL 3 in 64-bit mode, without paging, that may use all
 // vector registers.
 func simdRig(t testing.TB) (*CPU, *memory.Memory) {
@@ -29,7 +34,7 @@ func simdRig(t testing.TB) (*CPU, *memory.Memory) {
 	mem := memory.New()
 	t.Cleanup(func() { require.NoError(t, mem.Close()) })
 	require.NoError(t, mem.AddRAM(0, 1<<20))
-	c := &CPU{machine: NewMachine(mem, nil), handler: nobody{}}
+	c := &CPU{machine: NewMachine(mem, nil), handler: nobody{}, apic: noAPIC{}}
 	for i := range c.tlbs {
 		for j := range c.tlbs[i] {
 			c.tlbs[i][j].clear(j)
