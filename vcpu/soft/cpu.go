@@ -29,14 +29,14 @@ const (
 
 // Segment registers; LDTR and TR beside the six of the encoding.
 const (
-	es = decode.ES
-	cs = decode.CS
-	ss = decode.SS
-	ds = decode.DS
-	fs = decode.FS
-	gs = decode.GS
-	ldtr
-	tr
+	es   = decode.ES
+	cs   = decode.CS
+	ss   = decode.SS
+	ds   = decode.DS
+	fs   = decode.FS
+	gs   = decode.GS
+	ldtr = decode.GS + 1
+	tr   = decode.GS + 2
 )
 
 // Signals to a processor: bits of CPU.pending.

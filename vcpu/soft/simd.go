@@ -137,8 +137,8 @@ func (c *CPU) checkVec(la uint64, a access) bool { return c.check(la, 8, a) && c
 // immediate. x is the operation on XMM registers, m the one on MMX registers, which
 // is nil where there is none: decode gives it no Size of 8.
 
-// binary is reg = f(reg, rm).
-func binaryOp(x func(a, b simd.Vec) simd.Vec, m func(a, b uint64) uint64) simdFunc {
+// vecBinary is reg = f(reg, rm).
+func vecBinary(x func(a, b simd.Vec) simd.Vec, m func(a, b uint64) uint64) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if in.Size == 8 {
 			if !c.useMMX() {
@@ -164,13 +164,13 @@ func binaryOp(x func(a, b simd.Vec) simd.Vec, m func(a, b uint64) uint64) simdFu
 	}
 }
 
-// unary is reg = f(rm).
-func unary(x func(b simd.Vec) simd.Vec, m func(b uint64) uint64) simdFunc {
-	return binaryOp(func(_, b simd.Vec) simd.Vec { return x(b) }, func(_, b uint64) uint64 { return m(b) })
+// vecUnary is reg = f(rm).
+func vecUnary(x func(b simd.Vec) simd.Vec, m func(b uint64) uint64) simdFunc {
+	return vecBinary(func(_, b simd.Vec) simd.Vec { return x(b) }, func(_, b uint64) uint64 { return m(b) })
 }
 
-// binaryImm is reg = f(reg, rm, imm).
-func binaryImm(x func(a, b simd.Vec, imm uint8) simd.Vec, m func(a, b uint64, imm uint8) uint64) simdFunc {
+// vecBinaryImm is reg = f(reg, rm, imm).
+func vecBinaryImm(x func(a, b simd.Vec, imm uint8) simd.Vec, m func(a, b uint64, imm uint8) uint64) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if in.Size == 8 {
 			if !c.useMMX() {
@@ -196,15 +196,15 @@ func binaryImm(x func(a, b simd.Vec, imm uint8) simd.Vec, m func(a, b uint64, im
 	}
 }
 
-// unaryImm is reg = f(rm, imm).
-func unaryImm(x func(b simd.Vec, imm uint8) simd.Vec, m func(b uint64, imm uint8) uint64) simdFunc {
-	return binaryImm(
+// vecUnaryImm is reg = f(rm, imm).
+func vecUnaryImm(x func(b simd.Vec, imm uint8) simd.Vec, m func(b uint64, imm uint8) uint64) simdFunc {
+	return vecBinaryImm(
 		func(_, b simd.Vec, imm uint8) simd.Vec { return x(b, imm) },
 		func(_, b uint64, imm uint8) uint64 { return m(b, imm) })
 }
 
-// masked is reg = f(reg, rm, XMM0).
-func masked(x func(a, b, mask simd.Vec) simd.Vec) simdFunc {
+// vecMasked is reg = f(reg, rm, XMM0).
+func vecMasked(x func(a, b, mask simd.Vec) simd.Vec) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() {
 			return false
@@ -219,9 +219,9 @@ func masked(x func(a, b, mask simd.Vec) simd.Vec) simdFunc {
 	}
 }
 
-// shift is reg = f(reg, low half of rm), or rm = f(rm, imm).
-func shift(x func(a simd.Vec, count uint64) simd.Vec, m func(a, count uint64) uint64) simdFunc {
-	byRM := binaryOp(func(a, b simd.Vec) simd.Vec { return x(a, b.Lo) }, m)
+// vecShift is reg = f(reg, low half of rm), or rm = f(rm, imm).
+func vecShift(x func(a simd.Vec, count uint64) simd.Vec, m func(a, count uint64) uint64) simdFunc {
+	byRM := vecBinary(func(a, b simd.Vec) simd.Vec { return x(a, b.Lo) }, m)
 	return func(c *CPU, in *decode.Inst) bool {
 		if in.Form != decode.FormMI {
 			return byRM(c, in)

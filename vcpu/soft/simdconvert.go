@@ -6,9 +6,10 @@ import (
 	"gvmm/vcpu/soft/simd"
 )
 
-// toMMX is CVTPS2PI and its like: two integers from rm, of XMM register or memory,
-// into an MMX register.
-func toMMX(f func(e *float.Env, b simd.Vec) uint64) simdFunc {
+// cvtToMMX is CVTPS2PI and its like: two integers from rm, of XMM register or memory,
+// into an MMX register. #XM comes after the change of the x87 state, as it does on
+// AMD's Zen 4.
+func cvtToMMX(f func(e *float.Env, b simd.Vec) uint64) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() || !c.useMMX() {
 			return false
@@ -19,17 +20,18 @@ func toMMX(f func(e *float.Env, b simd.Vec) uint64) simdFunc {
 		}
 		e := c.floatEnv()
 		r := f(e, b)
+		c.usedMMX()
 		if !c.floatDone(e) {
 			return false
 		}
 		c.setMMX(in.Reg, r)
-		return c.usedMMX()
+		return true
 	}
 }
 
-// fromMMX is CVTPI2PS and CVTPI2PD: of two integers in an MMX register or in memory.
+// cvtFromMMX is CVTPI2PS and CVTPI2PD: of two integers in an MMX register or in memory.
 // Without an MMX register the x87 state stays what it is.
-func fromMMX(f func(e *float.Env, a simd.Vec, b uint64) simd.Vec) simdFunc {
+func cvtFromMMX(f func(e *float.Env, a simd.Vec, b uint64) simd.Vec) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() {
 			return false
@@ -44,20 +46,20 @@ func fromMMX(f func(e *float.Env, a simd.Vec, b uint64) simd.Vec) simdFunc {
 		}
 		e, p := c.floatEnv(), &c.xmm[in.Reg&15]
 		r := f(e, *p, b)
+		if mmx {
+			c.usedMMX()
+		}
 		if !c.floatDone(e) {
 			return false
 		}
 		*p = r
-		if mmx {
-			c.usedMMX()
-		}
 		return true
 	}
 }
 
-// toInt is CVTSS2SI and its like: an integer of 32 or, with REX.W, 64 bits into a
+// cvtToInt is CVTSS2SI and its like: an integer of 32 or, with REX.W, 64 bits into a
 // general-purpose register.
-func toInt(f32 func(e *float.Env, b uint64) int32, f64 func(e *float.Env, b uint64) int64) simdFunc {
+func cvtToInt(f32 func(e *float.Env, b uint64) int32, f64 func(e *float.Env, b uint64) int64) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() {
 			return false
@@ -81,9 +83,9 @@ func toInt(f32 func(e *float.Env, b uint64) int32, f64 func(e *float.Env, b uint
 	}
 }
 
-// fromInt is CVTSI2SS and CVTSI2SD: of an integer of 32 or, with REX.W, 64 bits in a
+// cvtFromInt is CVTSI2SS and CVTSI2SD: of an integer of 32 or, with REX.W, 64 bits in a
 // general-purpose register or in memory.
-func fromInt(f func(e *float.Env, a simd.Vec, v int64) simd.Vec) simdFunc {
+func cvtFromInt(f func(e *float.Env, a simd.Vec, v int64) simd.Vec) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() {
 			return false
@@ -106,7 +108,7 @@ func fromInt(f func(e *float.Env, a simd.Vec, v int64) simd.Vec) simdFunc {
 	}
 }
 
-func intToSS(e *float.Env, a simd.Vec, v int64) simd.Vec { return low32(a, e.To32FromInt(v)) }
+func intToSS(e *float.Env, a simd.Vec, v int64) simd.Vec { return replaceLow(a, e.To32FromInt(v)) }
 func intToSD(e *float.Env, a simd.Vec, v int64) simd.Vec {
 	return simd.Vec{Lo: e.To64FromInt(v), Hi: a.Hi}
 }
@@ -125,17 +127,17 @@ func sdTruncate64(e *float.Env, b uint64) int64 { return e.ToInt64From64(b, floa
 
 func ints32(e *float.Env, b uint64, rc float.Rounding) uint64 {
 	lo := uint32(e.ToInt32From32(uint32(b), rc))
-	return join(lo, uint32(e.ToInt32From32(uint32(b>>32), rc)))
+	return join32(lo, uint32(e.ToInt32From32(uint32(b>>32), rc)))
 }
 
 func ints64(e *float.Env, b simd.Vec, rc float.Rounding) uint64 {
 	lo := uint32(e.ToInt32From64(b.Lo, rc))
-	return join(lo, uint32(e.ToInt32From64(b.Hi, rc)))
+	return join32(lo, uint32(e.ToInt32From64(b.Hi, rc)))
 }
 
 func floats32(e *float.Env, b uint64) uint64 {
 	lo := e.To32FromInt(int64(int32(b)))
-	return join(lo, e.To32FromInt(int64(b)>>32))
+	return join32(lo, e.To32FromInt(int64(b)>>32))
 }
 
 func floats64(e *float.Env, b uint64) simd.Vec {
@@ -179,11 +181,11 @@ func psToPD(e *float.Env, _, b simd.Vec) simd.Vec {
 
 func pdToPS(e *float.Env, _, b simd.Vec) simd.Vec {
 	lo := e.To32From64(b.Lo)
-	return simd.Vec{Lo: join(lo, e.To32From64(b.Hi))}
+	return simd.Vec{Lo: join32(lo, e.To32From64(b.Hi))}
 }
 
 func ssToSD(e *float.Env, a, b simd.Vec) simd.Vec {
 	return simd.Vec{Lo: e.To64From32(uint32(b.Lo)), Hi: a.Hi}
 }
 
-func sdToSS(e *float.Env, a, b simd.Vec) simd.Vec { return low32(a, e.To32From64(b.Lo)) }
+func sdToSS(e *float.Env, a, b simd.Vec) simd.Vec { return replaceLow(a, e.To32From64(b.Lo)) }

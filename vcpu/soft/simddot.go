@@ -93,7 +93,7 @@ const (
 	quiet32 = 1 << 22
 )
 
-func reciprocal(v uint32) uint32 {
+func rcpLane(v uint32) uint32 {
 	switch {
 	case v&^sign32 > inf32:
 		return v | quiet32
@@ -107,7 +107,7 @@ func reciprocal(v uint32) uint32 {
 	return r
 }
 
-func reciprocalRoot(v uint32) uint32 {
+func rsqrtLane(v uint32) uint32 {
 	switch {
 	case v&^sign32 > inf32:
 		return v | quiet32
@@ -122,10 +122,10 @@ func reciprocalRoot(v uint32) uint32 {
 // approximatePS and approximateSS take no part of MXCSR.
 
 func approximatePS(f func(uint32) uint32) simdFunc {
-	half := func(b uint64) uint64 { return join(f(uint32(b)), f(uint32(b>>32))) }
-	return unary(func(b simd.Vec) simd.Vec { return simd.Vec{Lo: half(b.Lo), Hi: half(b.Hi)} }, nil)
+	half := func(b uint64) uint64 { return join32(f(uint32(b)), f(uint32(b>>32))) }
+	return vecUnary(func(b simd.Vec) simd.Vec { return simd.Vec{Lo: half(b.Lo), Hi: half(b.Hi)} }, nil)
 }
 
 func approximateSS(f func(uint32) uint32) simdFunc {
-	return binaryOp(func(a, b simd.Vec) simd.Vec { return low32(a, f(uint32(b.Lo))) }, nil)
+	return vecBinary(func(a, b simd.Vec) simd.Vec { return replaceLow(a, f(uint32(b.Lo))) }, nil)
 }

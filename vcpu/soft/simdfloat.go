@@ -44,8 +44,8 @@ func (c *CPU) floatDone(e *float.Env) bool {
 	return c.raise(vectorXM)
 }
 
-// floats is reg = f(reg, rm), with floating-point exceptions.
-func floats(f func(e *float.Env, a, b simd.Vec) simd.Vec) simdFunc {
+// floatBinary is reg = f(reg, rm), with floating-point exceptions.
+func floatBinary(f func(e *float.Env, a, b simd.Vec) simd.Vec) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() {
 			return false
@@ -64,8 +64,8 @@ func floats(f func(e *float.Env, a, b simd.Vec) simd.Vec) simdFunc {
 	}
 }
 
-// floatsImm is reg = f(reg, rm, imm), with floating-point exceptions.
-func floatsImm(f func(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec) simdFunc {
+// floatImm is reg = f(reg, rm, imm), with floating-point exceptions.
+func floatImm(f func(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() {
 			return false
@@ -84,62 +84,62 @@ func floatsImm(f func(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec) simdFunc
 	}
 }
 
-func join(lo, hi uint32) uint64 { return uint64(lo) | uint64(hi)<<32 }
+func join32(lo, hi uint32) uint64 { return uint64(lo) | uint64(hi)<<32 }
 
 // low32 replaces the low 32 bits.
-func low32(v simd.Vec, x uint32) simd.Vec {
+func replaceLow(v simd.Vec, x uint32) simd.Vec {
 	return simd.Vec{Lo: v.Lo&^0xffffffff | uint64(x), Hi: v.Hi}
 }
 
 // pair32 computes two lanes.
 func pair32(e *float.Env, f float32Op, a, b uint64) uint64 {
 	lo := f(e, uint32(a), uint32(b))
-	return join(lo, f(e, uint32(a>>32), uint32(b>>32)))
+	return join32(lo, f(e, uint32(a>>32), uint32(b>>32)))
 }
 
-// ps, pd, ss and sd are an operation on lanes, as the mnemonics end.
+// An operation on lanes: all of them or the lowest, single or double.
 
-func ps(f float32Op) simdFunc {
-	return floats(func(e *float.Env, a, b simd.Vec) simd.Vec {
+func lanesPS(f float32Op) simdFunc {
+	return floatBinary(func(e *float.Env, a, b simd.Vec) simd.Vec {
 		lo := pair32(e, f, a.Lo, b.Lo)
 		return simd.Vec{Lo: lo, Hi: pair32(e, f, a.Hi, b.Hi)}
 	})
 }
 
-func pd(f float64Op) simdFunc {
-	return floats(func(e *float.Env, a, b simd.Vec) simd.Vec {
+func lanesPD(f float64Op) simdFunc {
+	return floatBinary(func(e *float.Env, a, b simd.Vec) simd.Vec {
 		lo := f(e, a.Lo, b.Lo)
 		return simd.Vec{Lo: lo, Hi: f(e, a.Hi, b.Hi)}
 	})
 }
 
-func ss32(f float32Op) simdFunc {
-	return floats(func(e *float.Env, a, b simd.Vec) simd.Vec {
-		return low32(a, f(e, uint32(a.Lo), uint32(b.Lo)))
+func laneSS(f float32Op) simdFunc {
+	return floatBinary(func(e *float.Env, a, b simd.Vec) simd.Vec {
+		return replaceLow(a, f(e, uint32(a.Lo), uint32(b.Lo)))
 	})
 }
 
-func sd(f float64Op) simdFunc {
-	return floats(func(e *float.Env, a, b simd.Vec) simd.Vec {
+func laneSD(f float64Op) simdFunc {
+	return floatBinary(func(e *float.Env, a, b simd.Vec) simd.Vec {
 		return simd.Vec{Lo: f(e, a.Lo, b.Lo), Hi: a.Hi}
 	})
 }
 
-func sqrt32(e *float.Env, _, b uint32) uint32 { return e.Sqrt32(b) }
-func sqrt64(e *float.Env, _, b uint64) uint64 { return e.Sqrt64(b) }
+func sqrtLane32(e *float.Env, _, b uint32) uint32 { return e.Sqrt32(b) }
+func sqrtLane64(e *float.Env, _, b uint64) uint64 { return e.Sqrt64(b) }
 
 // horizontalPS takes the two lanes of each pair as operands: those of a, then those of b.
 func horizontalPS(f float32Op) simdFunc {
-	return floats(func(e *float.Env, a, b simd.Vec) simd.Vec {
+	return floatBinary(func(e *float.Env, a, b simd.Vec) simd.Vec {
 		return simd.Vec{
-			Lo: join(f(e, uint32(a.Lo), uint32(a.Lo>>32)), f(e, uint32(a.Hi), uint32(a.Hi>>32))),
-			Hi: join(f(e, uint32(b.Lo), uint32(b.Lo>>32)), f(e, uint32(b.Hi), uint32(b.Hi>>32))),
+			Lo: join32(f(e, uint32(a.Lo), uint32(a.Lo>>32)), f(e, uint32(a.Hi), uint32(a.Hi>>32))),
+			Hi: join32(f(e, uint32(b.Lo), uint32(b.Lo>>32)), f(e, uint32(b.Hi), uint32(b.Hi>>32))),
 		}
 	})
 }
 
 func horizontalPD(f float64Op) simdFunc {
-	return floats(func(e *float.Env, a, b simd.Vec) simd.Vec {
+	return floatBinary(func(e *float.Env, a, b simd.Vec) simd.Vec {
 		return simd.Vec{Lo: f(e, a.Lo, a.Hi), Hi: f(e, b.Lo, b.Hi)}
 	})
 }
@@ -147,7 +147,7 @@ func horizontalPD(f float64Op) simdFunc {
 // addsubPS subtracts even lanes and adds odd ones.
 func addsubPS(e *float.Env, a, b simd.Vec) simd.Vec {
 	half := func(a, b uint64) uint64 {
-		return join(e.Sub32(uint32(a), uint32(b)), e.Add32(uint32(a>>32), uint32(b>>32)))
+		return join32(e.Sub32(uint32(a), uint32(b)), e.Add32(uint32(a>>32), uint32(b>>32)))
 	}
 	return simd.Vec{Lo: half(a.Lo, b.Lo), Hi: half(a.Hi, b.Hi)}
 }
@@ -158,7 +158,7 @@ func addsubPD(e *float.Env, a, b simd.Vec) simd.Vec {
 
 // holds judges the predicate of CMPPS in imm[2:0]: equal, less, less or equal,
 // unordered, and their negations. signals says which of them complain about any NaN.
-func holds(o float.Order, imm uint8) bool {
+func cmpHolds(o float.Order, imm uint8) bool {
 	var v bool
 	switch imm & 3 {
 	case 0:
@@ -173,17 +173,17 @@ func holds(o float.Order, imm uint8) bool {
 	return v != (imm&4 != 0)
 }
 
-func signals(imm uint8) bool { return imm&3 == 1 || imm&3 == 2 }
+func cmpSignals(imm uint8) bool { return imm&3 == 1 || imm&3 == 2 }
 
-func compare32(e *float.Env, a, b uint32, imm uint8) uint32 {
-	if holds(e.Compare32(a, b, signals(imm)), imm) {
+func cmpLane32(e *float.Env, a, b uint32, imm uint8) uint32 {
+	if cmpHolds(e.Compare32(a, b, cmpSignals(imm)), imm) {
 		return math.MaxUint32
 	}
 	return 0
 }
 
-func compare64(e *float.Env, a, b uint64, imm uint8) uint64 {
-	if holds(e.Compare64(a, b, signals(imm)), imm) {
+func cmpLane64(e *float.Env, a, b uint64, imm uint8) uint64 {
+	if cmpHolds(e.Compare64(a, b, cmpSignals(imm)), imm) {
 		return math.MaxUint64
 	}
 	return 0
@@ -191,21 +191,21 @@ func compare64(e *float.Env, a, b uint64, imm uint8) uint64 {
 
 func cmpPS(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec {
 	half := func(a, b uint64) uint64 {
-		return join(compare32(e, uint32(a), uint32(b), imm), compare32(e, uint32(a>>32), uint32(b>>32), imm))
+		return join32(cmpLane32(e, uint32(a), uint32(b), imm), cmpLane32(e, uint32(a>>32), uint32(b>>32), imm))
 	}
 	return simd.Vec{Lo: half(a.Lo, b.Lo), Hi: half(a.Hi, b.Hi)}
 }
 
 func cmpPD(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec {
-	return simd.Vec{Lo: compare64(e, a.Lo, b.Lo, imm), Hi: compare64(e, a.Hi, b.Hi, imm)}
+	return simd.Vec{Lo: cmpLane64(e, a.Lo, b.Lo, imm), Hi: cmpLane64(e, a.Hi, b.Hi, imm)}
 }
 
 func cmpSS(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec {
-	return low32(a, compare32(e, uint32(a.Lo), uint32(b.Lo), imm))
+	return replaceLow(a, cmpLane32(e, uint32(a.Lo), uint32(b.Lo), imm))
 }
 
 func cmpSD(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec {
-	return simd.Vec{Lo: compare64(e, a.Lo, b.Lo, imm), Hi: a.Hi}
+	return simd.Vec{Lo: cmpLane64(e, a.Lo, b.Lo, imm), Hi: a.Hi}
 }
 
 // compareFlags is COMISS to UCOMISD.
@@ -237,7 +237,7 @@ func ucomiSD(e *float.Env, a, b uint64) float.Order { return e.Compare64(a, b, f
 
 // round32 rounds to an integer: imm[1:0] is the mode unless imm[2] asks for MXCSR's,
 // imm[3] keeps Inexact quiet.
-func round32(e *float.Env, b uint32, imm uint8) uint32 {
+func roundLane32(e *float.Env, b uint32, imm uint8) uint32 {
 	rc := float.Rounding(imm & 3)
 	if imm&4 != 0 {
 		rc = e.Rounding
@@ -245,7 +245,7 @@ func round32(e *float.Env, b uint32, imm uint8) uint32 {
 	return e.RoundToInt32(b, rc, imm&8 != 0)
 }
 
-func round64(e *float.Env, b uint64, imm uint8) uint64 {
+func roundLane64(e *float.Env, b uint64, imm uint8) uint64 {
 	rc := float.Rounding(imm & 3)
 	if imm&4 != 0 {
 		rc = e.Rounding
@@ -255,19 +255,19 @@ func round64(e *float.Env, b uint64, imm uint8) uint64 {
 
 func roundPS(e *float.Env, _, b simd.Vec, imm uint8) simd.Vec {
 	half := func(b uint64) uint64 {
-		return join(round32(e, uint32(b), imm), round32(e, uint32(b>>32), imm))
+		return join32(roundLane32(e, uint32(b), imm), roundLane32(e, uint32(b>>32), imm))
 	}
 	return simd.Vec{Lo: half(b.Lo), Hi: half(b.Hi)}
 }
 
 func roundPD(e *float.Env, _, b simd.Vec, imm uint8) simd.Vec {
-	return simd.Vec{Lo: round64(e, b.Lo, imm), Hi: round64(e, b.Hi, imm)}
+	return simd.Vec{Lo: roundLane64(e, b.Lo, imm), Hi: roundLane64(e, b.Hi, imm)}
 }
 
 func roundSS(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec {
-	return low32(a, round32(e, uint32(b.Lo), imm))
+	return replaceLow(a, roundLane32(e, uint32(b.Lo), imm))
 }
 
 func roundSD(e *float.Env, a, b simd.Vec, imm uint8) simd.Vec {
-	return simd.Vec{Lo: round64(e, b.Lo, imm), Hi: a.Hi}
+	return simd.Vec{Lo: roundLane64(e, b.Lo, imm), Hi: a.Hi}
 }

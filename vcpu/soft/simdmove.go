@@ -216,8 +216,8 @@ func (c *CPU) maskMove(in *decode.Inst, v simd.Vec, mask uint32) bool {
 	return true
 }
 
-// signs is reg = f(rm), a general-purpose register of signs.
-func signs(x func(b simd.Vec) uint32, m func(b uint64) uint32) simdFunc {
+// vecSigns is reg = f(rm), a general-purpose register of signs.
+func vecSigns(x func(b simd.Vec) uint32, m func(b uint64) uint32) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if m != nil && !in.Has(decode.OpSize) {
 			if !c.useMMX() {
@@ -234,8 +234,8 @@ func signs(x func(b simd.Vec) uint32, m func(b uint64) uint32) simdFunc {
 	}
 }
 
-// extract is rm = f(reg, imm): all of a general-purpose register, n bytes of memory.
-func extract(n uint8, f func(b simd.Vec, imm uint8) uint64) simdFunc {
+// vecExtract is rm = f(reg, imm): all of a general-purpose register, n bytes of memory.
+func vecExtract(n uint8, f func(b simd.Vec, imm uint8) uint64) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		if !c.useXMM() {
 			return false
@@ -269,13 +269,13 @@ func extractW(c *CPU, in *decode.Inst) bool {
 	return true
 }
 
-var extractWord = extract(2, func(b simd.Vec, imm uint8) uint64 { return uint64(simd.PEXTRW(b, imm)) })
+var extractWord = vecExtract(2, func(b simd.Vec, imm uint8) uint64 { return uint64(simd.PEXTRW(b, imm)) })
 
 func extractByte(b simd.Vec, imm uint8) uint64  { return uint64(simd.PEXTRB(b, imm)) }
 func extractDword(b simd.Vec, imm uint8) uint64 { return uint64(simd.PEXTRD(b, imm)) }
 
-// insert is reg = f(reg, rm, imm), rm a general-purpose register or n bytes of memory.
-func insert(n uint8, x func(a simd.Vec, b uint64, imm uint8) simd.Vec, m func(a, b uint64, imm uint8) uint64) simdFunc {
+// vecInsert is reg = f(reg, rm, imm), rm a general-purpose register or n bytes of memory.
+func vecInsert(n uint8, x func(a simd.Vec, b uint64, imm uint8) simd.Vec, m func(a, b uint64, imm uint8) uint64) simdFunc {
 	return func(c *CPU, in *decode.Inst) bool {
 		mmx := m != nil && !in.Has(decode.OpSize)
 		if mmx && !c.useMMX() || !mmx && !c.useXMM() {
@@ -316,8 +316,8 @@ func insertPS(c *CPU, in *decode.Inst) bool {
 	return true
 }
 
-// test is PTEST.
-func test(c *CPU, in *decode.Inst) bool {
+// vecTest is PTEST.
+func vecTest(c *CPU, in *decode.Inst) bool {
 	if !c.useXMM() {
 		return false
 	}
