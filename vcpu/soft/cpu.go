@@ -110,6 +110,7 @@ type CPU struct {
 	xmm    [16]simd.Vec
 	mxcsr  uint32
 	vector vectorState
+	image  [imageSize]byte // of state in memory, and of 10-byte operands
 
 	uintr      uintr.State
 	uintrFault uintr.Fault
