@@ -161,7 +161,8 @@ func (c *CPU) notification() {
 	c.lookUser()
 }
 
-// userInterrupt delivers a user interrupt if it is deliverable now.
+// userInterrupt delivers a user interrupt if it is deliverable now. If it is not, what
+// makes it so calls lookUser.
 func (c *CPU) userInterrupt() (took bool, err error) {
 	if c.uintr.UIRR == 0 {
 		return false, nil
@@ -171,7 +172,6 @@ func (c *CPU) userInterrupt() (took bool, err error) {
 	took, err = c.uintr.Deliver(linearMemory{c}, registers{c})
 	if !c.settle(err) {
 		c.except()
-		c.lookUser()
 		return true, nil
 	}
 	if took {
@@ -179,6 +179,5 @@ func (c *CPU) userInterrupt() (took bool, err error) {
 		c.stats.delivered.Add(1)
 		c.traceUser("deliver", vector)
 	}
-	c.lookUser()
 	return took, nil
 }
