@@ -17,10 +17,10 @@ type simdFunc func(c *CPU, in *decode.Inst) bool
 
 // simd executes an instruction on MMX or XMM registers.
 func (c *CPU) simd(in *decode.Inst) bool {
-	if i := int(in.Op) - int(decode.MOVD); uint(i) < uint(len(simdOps)) {
-		return simdOps[i](c, in)
+	if int(in.Op) >= len(simdOps) {
+		return c.ud()
 	}
-	return c.ud()
+	return simdOps[in.Op](c, in)
 }
 
 // useXMM judges whether XMM registers may be used: SDM 3 §14.1.

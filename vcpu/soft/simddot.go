@@ -4,21 +4,11 @@ import (
 	"math"
 
 	"gvmm/vcpu/soft/decode"
-	"gvmm/vcpu/soft/float"
 	"gvmm/vcpu/soft/simd"
 )
 
-// stage ends one of several computations of an instruction: exceptions of the next
-// ones are seen only if this one had none that is not masked.
-func (c *CPU) stage(e *float.Env) bool {
-	if !c.floatDone(e) {
-		return false
-	}
-	if e.Masks != float.AllFlags {
-		e.Flags = 0
-	}
-	return true
-}
+// A dot product computes in stages. A later one's exceptions are seen only if an
+// earlier one had none that is not masked.
 
 // dotPS is DPPS: imm[7:4] selects the lanes to multiply, imm[3:0] those that get the sum.
 func dotPS(c *CPU, in *decode.Inst) bool {
@@ -36,15 +26,15 @@ func dotPS(c *CPU, in *decode.Inst) bool {
 			product[i] = e.Mul32(a.Dword(i), b.Dword(i))
 		}
 	}
-	if !c.stage(e) {
+	if !c.floatDone(e) {
 		return false
 	}
 	lo, hi := e.Add32(product[0], product[1]), e.Add32(product[2], product[3])
-	if !c.stage(e) {
+	if !c.floatDone(e) {
 		return false
 	}
 	sum := uint64(e.Add32(lo, hi))
-	if !c.stage(e) {
+	if !c.floatDone(e) {
 		return false
 	}
 	imm := in.Imm
@@ -72,11 +62,11 @@ func dotPD(c *CPU, in *decode.Inst) bool {
 	if in.Imm>>5&1 != 0 {
 		hi = e.Mul64(a.Hi, b.Hi)
 	}
-	if !c.stage(e) {
+	if !c.floatDone(e) {
 		return false
 	}
 	sum := e.Add64(lo, hi)
-	if !c.stage(e) {
+	if !c.floatDone(e) {
 		return false
 	}
 	c.xmm[in.Reg&15] = simd.Vec{Lo: sum * (in.Imm & 1), Hi: sum * (in.Imm >> 1 & 1)}

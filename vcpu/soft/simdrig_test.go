@@ -385,9 +385,11 @@ func randomSIMD(r *rand.Rand) (s simdRecord) {
 		s.setXMM(2, p[160+16:160+32])
 	}
 	for i := range s.GPR {
-		s.GPR[i] = r.Uint64()
-		if r.IntN(2) == 0 {
+		switch s.GPR[i] = r.Uint64(); r.IntN(4) {
+		case 0, 1: // lengths of strings
 			s.GPR[i] = uint64(int64(r.IntN(41) - 20))
+		case 2: // and of those of which only the lower half is one
+			s.GPR[i] = s.GPR[i]<<32 | r.Uint64N(20)
 		}
 	}
 	s.Flags = r.Uint64()&flagsArith | 0x202
