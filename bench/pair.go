@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"gvmm/vcpu"
 	"gvmm/vmm"
 )
 
@@ -35,6 +36,10 @@ func (e *SetupError) Unwrap() error { return e.Err }
 func Control(ctx context.Context, c vmm.Config, r *vmm.Report) error {
 	c.Posted = false
 	c.Probe = r.Probe
+	c.Chosen = nil
+	if accel, err := vcpu.ParseAccel(r.Engine); err == nil {
+		c.Accel = accel
+	}
 	c.Serial = io.Discard
 	control, err := Run(ctx, c)
 	if err != nil {

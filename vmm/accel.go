@@ -1,7 +1,6 @@
 package vmm
 
 import (
-	"fmt"
 	"os"
 
 	"gvmm/kvm"
@@ -13,31 +12,52 @@ import (
 // where the image says that an interpreted one suits it. why is one line for the
 // user.
 func chooseAccel(c *Config, entry boot.Entry) (accel vcpu.Accel, why string) {
-	if c.Accel != vcpu.AccelAuto {
-		return c.Accel, "as asked for"
+	switch {
+	case c.Accel != vcpu.AccelAuto:
+		return c.Accel, ""
+	case c.Way == vcpu.WayNative:
+		return vcpu.AccelSoft, "only the software CPU has user interrupts itself"
+	case c.Way != vcpu.WayNone, c.Kick:
+		return vcpu.AccelKVM, "this way of user interrupts is KVM's"
 	}
 	system, err := kvm.Open(c.kvmPath())
 	if err != nil {
-		return vcpu.AccelSoft, fmt.Sprintf("no KVM: %v", err)
+		return vcpu.AccelSoft, err.Error()
 	}
 	_ = system.Close()
 	switch host := kvm.DescribeHost(os.DirFS("/")); {
 	case host.Kind != kvm.HostPVM:
 		return vcpu.AccelKVM, host.String()
 	case entry.Note&boot.NoteLight != 0:
-		return vcpu.AccelKVM, "this KVM interprets kernels, and the image says that it needs little of its kernel"
+		return vcpu.AccelKVM, "this KVM (kvm_pvm) interprets kernels, but the image says that it needs little of its own"
 	}
 	return vcpu.AccelSoft, "this KVM (kvm_pvm) interprets kernels"
 }
 
-// openEngine opens the engine that the configuration asks for or that suits.
-func (m *Machine) openEngine(entry boot.Entry) (engine, error) {
-	m.config.Accel, m.accelWhy = chooseAccel(&m.config, entry)
-	if m.config.Accel == vcpu.AccelSoft {
-		return openSoft(m)
+// openEngine opens the engine that the configuration asks for or that suits. Where
+// the choice is free and KVM cannot, the software CPU does.
+func (m *Machine) openEngine(entry boot.Entry) error {
+	accel, why := chooseAccel(&m.config, entry)
+	free := m.config.Accel == vcpu.AccelAuto && m.config.Way == vcpu.WayNone && !m.config.Kick
+	var err error
+	if accel == vcpu.AccelKVM {
+		m.engine, err = openKVM(m)
+		if err != nil && free {
+			accel, why = vcpu.AccelSoft, err.Error()
+		} else if err != nil {
+			m.engine = nil
+			return err
+		}
 	}
-	return openKVM(m)
+	if accel == vcpu.AccelSoft {
+		if m.engine, err = openSoft(m); err != nil {
+			m.engine = nil
+			return err
+		}
+	}
+	m.config.Accel = accel
+	if m.config.Chosen != nil && why != "" {
+		m.config.Chosen(accel, why)
+	}
+	return nil
 }
-
-// Accel is the engine that runs the machine, and why, in one line.
-func (m *Machine) Accel() (accel vcpu.Accel, why string) { return m.config.Accel, m.accelWhy }

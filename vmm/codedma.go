@@ -74,3 +74,12 @@ func (d *codeDMA) tell() {
 		d.machine.Written(r.addr, r.n)
 	}
 }
+
+// WriteAt copies p to addr at once, as a device that copies does.
+func (d *codeDMA) WriteAt(p []byte, addr uint64) error {
+	err := d.Physical.WriteAt(p, addr)
+	if err == nil {
+		d.machine.Written(addr, uint64(len(p)))
+	}
+	return err
+}

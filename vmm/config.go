@@ -37,6 +37,8 @@ type Config struct {
 
 	// Accel is the engine. AccelAuto takes KVM where it suits the image, else the software CPU.
 	Accel vcpu.Accel
+	// Chosen, if set, is told what AccelAuto became and why, in one line.
+	Chosen func(accel vcpu.Accel, why string)
 
 	Serial io.Writer // of COM1; nil discards
 	KVM    string    // path of the device ["/dev/kvm"]

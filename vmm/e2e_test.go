@@ -18,9 +18,6 @@ import (
 	"gvmm/vcpu"
 )
 
-// ways are those that a host may carry; a test skips what its host does not.
-var ways = []vcpu.Way{vcpu.WayDirect, vcpu.WayResident}
-
 // long asks for the sizes of an acceptance run.
 var long = os.Getenv("GVMM_LONG") == "1"
 
@@ -59,13 +56,13 @@ func TestEveryByteOfTheDiskReachesTheProgram(t *testing.T) {
 	}
 	for _, size := range sizes {
 		disk, sum := newDisk(t, size)
-		for _, way := range ways {
+		for _, e := range engines {
 			for _, posted := range []bool{true, false} {
-				t.Run(fmt.Sprintf("%d %v posted=%v", size, way, posted), func(t *testing.T) {
-					_, serial, status := runGuest(t, Config{
-						Image: image, UINTR: true, Way: way, Posted: posted, Command: "depth=32",
+				t.Run(fmt.Sprintf("%d %v posted=%v", size, e, posted), func(t *testing.T) {
+					_, serial, status := runGuest(t, e.on(t, Config{
+						Image: image, UINTR: true, Posted: posted, Command: "depth=32",
 						Disks: []Disk{{Path: disk, ReadOnly: true}}, Queues: 1 + size/512%3,
-					})
+					}))
 					require.Zero(t, status, serial)
 					require.Contains(t, serial, "sha256 "+sum)
 				})
@@ -81,13 +78,13 @@ func TestCompletionsArePostedWithoutExitsOfTheirOwn(t *testing.T) {
 	if long {
 		requests = 1_000_000
 	}
-	for _, way := range ways {
-		t.Run(way.String(), func(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.String(), func(t *testing.T) {
 			report := func(posted bool, depth, requests int) *Report {
-				m, serial, status := runGuest(t, Config{
-					Image: image, UINTR: true, Way: way, Posted: posted, Disks: []Disk{{Path: disk, ReadOnly: true}},
+				m, serial, status := runGuest(t, e.on(t, Config{
+					Image: image, UINTR: true, Posted: posted, Disks: []Disk{{Path: disk, ReadOnly: true}},
 					Command: fmt.Sprintf("hash=0 depth=%d requests=%d", depth, requests),
-				})
+				}))
 				require.Zero(t, status, serial)
 				require.Contains(t, serial, fmt.Sprintf("%d requests, %d handled", requests, requests))
 				r := m.Report()
@@ -102,6 +99,11 @@ func TestCompletionsArePostedWithoutExitsOfTheirOwn(t *testing.T) {
 				// A signal of the Go runtime's is no exit of the guest's doing.
 				return r.ExitSum("user.") - r.Exits["user.interrupted"]
 			}
+			if e.accel == vcpu.AccelSoft {
+				// A doorbell is a return of the run loop's, and all there is for a completion.
+				require.Less(t, many.ExitsPerCompletion, 1.2)
+				require.Zero(t, many.ExitSum("modelled."))
+			}
 			require.InDelta(t, user(few), user(many), 20, "few: %v\nmany: %v", few.Exits, many.Exits)
 			// One request at a time: how many completions share an interrupt does not matter then.
 			posted, control := report(true, 1, requests/10), report(false, 1, requests/10)
@@ -114,13 +116,14 @@ func TestCompletionsArePostedWithoutExitsOfTheirOwn(t *testing.T) {
 func TestSENDUIPIBetweenProcessorsLosesNothing(t *testing.T) {
 	image := guestImage(t, "ipi")
 	for _, c := range []struct {
-		way     vcpu.Way
+		engine  engineCase
 		command string
 	}{
-		{vcpu.WayDirect, ""}, {vcpu.WayDirect, "trap=1"}, {vcpu.WayResident, "soak=1000"}, {vcpu.WayResident, "trap=1 soak=1000"},
+		{engines[0], ""}, {engines[0], "trap=1"}, {engines[1], "soak=1000"}, {engines[1], "trap=1 soak=1000"},
+		{engines[2], "soak=1000"}, {engines[2], "trap=1"},
 	} {
-		t.Run(c.way.String()+" "+c.command, func(t *testing.T) {
-			_, serial, status := runGuest(t, Config{Image: image, UINTR: true, CPUs: 2, Way: c.way, Command: c.command})
+		t.Run(c.engine.String()+" "+c.command, func(t *testing.T) {
+			_, serial, status := runGuest(t, c.engine.on(t, Config{Image: image, UINTR: true, CPUs: 2, Command: c.command}))
 			require.Zero(t, status, serial)
 			require.Contains(t, serial, "2 CPUs, 2000 round trips")
 		})
@@ -128,23 +131,25 @@ func TestSENDUIPIBetweenProcessorsLosesNothing(t *testing.T) {
 }
 
 func TestAMessageGoesRoundFourProcessors(t *testing.T) {
-	_, serial, status := runGuest(t, Config{
-		Image: guestImage(t, "ipi"), UINTR: true, CPUs: 4, Command: "rounds=50 soak=100",
+	eachEngine(t, func(t *testing.T, e engineCase) {
+		_, serial, status := runGuest(t, e.on(t, Config{
+			Image: guestImage(t, "ipi"), UINTR: true, CPUs: 4, Command: "rounds=50 soak=100",
+		}))
+		require.Zero(t, status, serial)
+		require.Contains(t, serial, "4 CPUs, 50 round trips")
 	})
-	require.Zero(t, status, serial)
-	require.Contains(t, serial, "4 CPUs, 50 round trips")
 }
 
 func TestAGuestThatMisusesEverythingHarmsNobody(t *testing.T) {
 	image, good := guestImage(t, "misuse"), guestImage(t, "guest")
 	disk, sum := newDisk(t, 64<<10)
-	for _, way := range ways {
+	for _, e := range engines {
 		for _, posted := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%v posted=%v", way, posted), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%v posted=%v", e, posted), func(t *testing.T) {
 				defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 				disks := []Disk{{Path: disk, ReadOnly: true}}
 				var out bytes.Buffer
-				m, err := New(Config{Image: image, UINTR: true, Way: way, Posted: posted, Disks: disks, Serial: &out})
+				m, err := New(e.on(t, Config{Image: image, UINTR: true, Posted: posted, Disks: disks, Serial: &out}))
 				require.NoError(t, err)
 				status := run(t, m)
 				r := m.Report()
@@ -168,7 +173,7 @@ func TestAGuestThatMisusesEverythingHarmsNobody(t *testing.T) {
 				require.NotEmpty(t, r.GuestErrors)
 				require.False(t, r.WroteDisk)
 
-				second, err := New(Config{Image: good, UINTR: true, Way: way, Posted: posted, Disks: disks, Serial: &out})
+				second, err := New(e.on(t, Config{Image: good, UINTR: true, Posted: posted, Disks: disks, Serial: &out}))
 				require.NoError(t, err)
 				require.Zero(t, run(t, second), out.String())
 				require.NoError(t, second.Close())
@@ -180,35 +185,44 @@ func TestAGuestThatMisusesEverythingHarmsNobody(t *testing.T) {
 
 func TestAGuestThatNeverEndsIsStopped(t *testing.T) {
 	disk, _ := newDisk(t, 64<<10)
-	for _, cpus := range []int{1, 2} {
-		m := newMachine(t, Config{
-			Image: guestImage(t, "guest"), UINTR: true, Posted: true, CPUs: cpus, Command: "requests=4000000000 hash=0",
-			Disks: []Disk{{Path: disk, ReadOnly: true}},
-		})
-		ctx, cancel := context.WithCancel(context.Background())
-		time.AfterFunc(300*time.Millisecond, cancel)
-		begin := time.Now()
-		_, err := m.Run(ctx)
-		require.ErrorIs(t, err, context.Canceled)
-		require.Less(t, time.Since(begin), 10*time.Second, "a stop is prompt")
-		require.NotZero(t, m.Report().Completions)
-	}
+	eachEngine(t, func(t *testing.T, e engineCase) {
+		for _, cpus := range []int{1, 2} {
+			m := newMachine(t, e.on(t, Config{
+				Image: guestImage(t, "guest"), UINTR: true, Posted: true, CPUs: cpus, Command: "requests=4000000000 hash=0",
+				Disks: []Disk{{Path: disk, ReadOnly: true}},
+			}))
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(300*time.Millisecond, cancel)
+			begin := time.Now()
+			_, err := m.Run(ctx)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Less(t, time.Since(begin), 10*time.Second, "a stop is prompt")
+			require.NotZero(t, m.Report().Completions)
+		}
+	})
 }
 
 func TestAMachineThatIsStoppedBeforeItRunsDoesNotRun(t *testing.T) {
-	m := newMachine(t, Config{Image: guestImage(t, "guest")})
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_, err := m.Run(ctx)
-	require.ErrorIs(t, err, context.Canceled)
+	eachEngine(t, func(t *testing.T, e engineCase) {
+		c := e.on(t, Config{Image: guestImage(t, "guest")})
+		c.Way = vcpu.WayNone
+		m := newMachine(t, c)
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, err := m.Run(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+	})
 }
 
 func TestWithoutUserInterruptsTheProgramSaysSo(t *testing.T) {
 	disk, _ := newDisk(t, 4096)
-	m, serial, status := runGuest(t, Config{Image: guestImage(t, "guest"), Disks: []Disk{{Path: disk, ReadOnly: true}}})
-	require.Equal(t, 1, status)
-	require.Equal(t, "program: this machine offers no user interrupts\n", serial)
-	require.Equal(t, vcpu.WayNone, m.Way())
+	eachEngine(t, func(t *testing.T, e engineCase) {
+		c := e.on(t, Config{Image: guestImage(t, "guest"), Disks: []Disk{{Path: disk, ReadOnly: true}}})
+		m, serial, status := runGuest(t, c)
+		require.Equal(t, 1, status)
+		require.Equal(t, "program: this machine offers no user interrupts\n", serial)
+		require.Equal(t, vcpu.WayNone, m.Way())
+	})
 }
 
 func TestWhatCannotRunIsRefusedInOneLineAndNothingIsWritten(t *testing.T) {
@@ -247,18 +261,19 @@ func TestWhatCannotRunIsRefusedInOneLineAndNothingIsWritten(t *testing.T) {
 		"without note": {
 			Config{Image: file("bare", bytes.ReplaceAll(elf, []byte("Xen\x00"), []byte("Nex\x00")))}, []string{"bare", "PVH note"},
 		},
-		"truncated":     {Config{Image: file("short", elf[:len(elf)/2])}, []string{"short"}},
-		"little memory": {Config{Image: image, Memory: 1 << 20}, []string{"memory too small", "at least"}},
-		"odd memory":    {Config{Image: image, Memory: 1<<20 + 1}, []string{"whole MiB"}},
-		"many CPUs":     {Config{Image: image, CPUs: 65}, []string{"65 CPUs"}},
-		"negative CPUs": {Config{Image: image, CPUs: -1}, []string{"-1 CPUs"}},
-		"many queues":   {Config{Image: image, Queues: 17}, []string{"17 queues"}},
-		"long command":  {Config{Image: image, Command: strings.Repeat("x", 5000)}, []string{"command line of 5000"}},
-		"absent disk":   {Config{Image: image, Disks: disks(dir + "/gone")}, []string{"gone", "no such file"}},
-		"odd disk":      {Config{Image: image, Disks: disks(odd)}, []string{odd, "512"}},
-		"disk folder":   {Config{Image: image, Disks: disks(dir)}, []string{dir}},
-		"absent KVM":    {Config{Image: image, KVM: dir + "/kvm"}, []string{dir + "/kvm"}},
-		"locked disk":   {Config{Image: image, Disks: disks(locked)}, []string{"readonly"}},
+		"truncated":       {Config{Image: file("short", elf[:len(elf)/2])}, []string{"short"}},
+		"little memory":   {Config{Image: image, Memory: 1 << 20}, []string{"memory too small", "at least"}},
+		"odd memory":      {Config{Image: image, Memory: 1<<20 + 1}, []string{"whole MiB"}},
+		"many CPUs":       {Config{Image: image, CPUs: 65}, []string{"65 CPUs"}},
+		"negative CPUs":   {Config{Image: image, CPUs: -1}, []string{"-1 CPUs"}},
+		"many queues":     {Config{Image: image, Queues: 17}, []string{"17 queues"}},
+		"long command":    {Config{Image: image, Command: strings.Repeat("x", 5000)}, []string{"command line of 5000"}},
+		"absent disk":     {Config{Image: image, Disks: disks(dir + "/gone")}, []string{"gone", "no such file"}},
+		"odd disk":        {Config{Image: image, Disks: disks(odd)}, []string{odd, "512"}},
+		"disk folder":     {Config{Image: image, Disks: disks(dir)}, []string{dir}},
+		"absent KVM":      {Config{Image: image, Accel: vcpu.AccelKVM, KVM: dir + "/kvm"}, []string{dir + "/kvm"}},
+		"way without KVM": {Config{Image: image, UINTR: true, Way: vcpu.WayDirect, Accel: vcpu.AccelSoft}, []string{"direct way is for KVM"}},
+		"locked disk":     {Config{Image: image, Disks: disks(locked)}, []string{"readonly"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "locked disk" && os.Geteuid() == 0 {
@@ -287,10 +302,12 @@ func TestATripleFaultEndsTheMachineWithAnError(t *testing.T) {
 	copy(elf[at:], []byte{0x0f, 0x0b})
 	path := filepath.Join(t.TempDir(), "dies")
 	require.NoError(t, os.WriteFile(path, elf, 0o600))
-	m := newMachine(t, Config{Image: path})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	_, err = m.Run(ctx)
-	require.ErrorContains(t, err, "vCPU 0")
-	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	eachEngine(t, func(t *testing.T, e engineCase) {
+		m := newMachine(t, e.on(t, Config{Image: path}))
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_, err = m.Run(ctx)
+		require.ErrorContains(t, err, "vCPU 0")
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"gvmm/virtio/virtiopci"
 	"gvmm/vmm/boot"
 	"gvmm/vmm/pci"
+	"gvmm/vmm/platform"
 )
 
 // engine is what a machine needs of what runs its processors: KVM, or the
@@ -25,7 +26,7 @@ type engine interface {
 	// addPlatform adds the legacy devices that need interrupts of the engine's.
 	addPlatform(p *ports) error
 	// dma is a device's view of guest memory.
-	dma() virtio.DMA
+	dma() deviceMemory
 	// doorbells takes a device's notification stores past MemoryWrite; nil if they come there.
 	doorbells(kick func(queue int)) doorbellTable
 
@@ -38,6 +39,12 @@ type engine interface {
 	// exits turns two counts into what a report shows, by name.
 	exits(begin, end *counts) map[string]uint64
 	close() error
+}
+
+// deviceMemory is guest memory as devices use it: by views, or by copies.
+type deviceMemory interface {
+	virtio.DMA
+	platform.Memory
 }
 
 // doorbellTable is a virtiopci.Doorbells that holds resources.

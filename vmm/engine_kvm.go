@@ -11,7 +11,6 @@ import (
 	"gvmm/kvm"
 	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
-	"gvmm/virtio"
 	"gvmm/virtio/virtiopci"
 	"gvmm/vmm/boot"
 	"gvmm/vmm/pci"
@@ -28,7 +27,7 @@ type kvmEngine struct {
 
 var _ engine = (*kvmEngine)(nil)
 
-func openKVM(m *Machine) (*kvmEngine, error) {
+func openKVM(m *Machine) (engine, error) {
 	e := &kvmEngine{machine: m}
 	path := m.config.kvmPath()
 	var err error
@@ -122,9 +121,9 @@ func (e *kvmEngine) line(int) func(bool) { return func(bool) {} }
 
 func (e *kvmEngine) addPlatform(*ports) error { return nil }
 
-func (e *kvmEngine) dma() virtio.DMA { return e.machine.memory.DMA() }
-func (e *kvmEngine) way() vcpu.Way   { return e.chosen }
-func (e *kvmEngine) now() uint64     { return vcpu.ReadTSC() }
+func (e *kvmEngine) dma() deviceMemory { return e.machine.memory.DMA() }
+func (e *kvmEngine) way() vcpu.Way     { return e.chosen }
+func (e *kvmEngine) now() uint64       { return vcpu.ReadTSC() }
 
 func (e *kvmEngine) tsc() tscRelation {
 	t := e.vcpus[0].TSC()

@@ -7,7 +7,6 @@ import (
 	"gvmm/irqchip"
 	"gvmm/vcpu"
 	"gvmm/vcpu/soft"
-	"gvmm/virtio"
 	"gvmm/vmm/boot"
 	"gvmm/vmm/pci"
 	"gvmm/vmm/platform"
@@ -32,7 +31,7 @@ const busHz = 25_000_000
 
 const ioapicBase = 0xFEC0_0000
 
-func openSoft(m *Machine) (*softEngine, error) {
+func openSoft(m *Machine) (engine, error) {
 	switch m.config.Way {
 	case vcpu.WayNone, vcpu.WayNative:
 	default:
@@ -130,15 +129,31 @@ func (e *softEngine) addPlatform(p *ports) error {
 		device   portDevice
 	}{
 		{"pic", 0x20, 2, pics}, {"pic", 0xa0, 2, pics}, {"pic", 0x4d0, 2, pics},
-		{"pit", platform.PortPIT, platform.PITPorts, pit}, {"pit", platform.PortSpeaker, 1, pit},
-		{"cmos", platform.PortCMOS, platform.CMOSPorts, cmos},
-		{"pm", portPM, platform.PMPorts, pm},
+		{"pit", platform.PortPIT, platform.PITPorts, timed{pit, pit, e}}, {"pit", platform.PortSpeaker, 1, pit},
+		{"cmos", platform.PortCMOS, platform.CMOSPorts, timed{cmos, cmos, e}},
+		{"pm", portPM, platform.PMPorts, timed{pm, pm, e}},
 	} {
 		if err := p.add(r.name, r.first, r.n, r.device); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// timed is a device whose deadline a write may move: the processor that drives it
+// must not sleep past the new one.
+type timed struct {
+	portDevice
+	timer  soft.Timers
+	engine *softEngine
+}
+
+func (d timed) Write(port uint16, p []byte) {
+	before := d.timer.Deadline()
+	d.portDevice.Write(port, p)
+	if d.timer.Deadline() != before {
+		d.engine.vcpus[0].Look()
+	}
 }
 
 // chipPorts is the pair of 8259s.
@@ -171,7 +186,7 @@ func (t timers) Tick(now uint64) {
 }
 
 func (e *softEngine) sender() pci.MSISender             { return e.chip }
-func (e *softEngine) dma() virtio.DMA                   { return e.memory }
+func (e *softEngine) dma() deviceMemory                 { return e.memory }
 func (e *softEngine) doorbells(func(int)) doorbellTable { return nil }
 func (e *softEngine) now() uint64                       { return e.clock.TSC() }
 

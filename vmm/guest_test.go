@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"gvmm/guests/guesttest"
+	"gvmm/vcpu"
 )
 
 // images is where this run of the tests has its guests.
@@ -25,10 +26,43 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// guestImage builds an image, or skips where it cannot be built or run.
+// guestImage builds an image, or skips where it cannot be built.
 func guestImage(t testing.TB, name string) string {
 	t.Helper()
 	return guesttest.Image(t, images, name)
+}
+
+// engineCase is an engine and a way of user interrupts that tests run guests with.
+type engineCase struct {
+	accel vcpu.Accel
+	way   vcpu.Way
+}
+
+func (e engineCase) String() string { return e.accel.String() + " " + e.way.String() }
+
+// engines are all there are; a test skips what its host lacks.
+var engines = []engineCase{
+	{vcpu.AccelKVM, vcpu.WayDirect}, {vcpu.AccelKVM, vcpu.WayResident}, {vcpu.AccelSoft, vcpu.WayNative},
+}
+
+// on puts the engine into a configuration, or skips.
+func (e engineCase) on(t testing.TB, c Config) Config {
+	t.Helper()
+	if e.accel == vcpu.AccelKVM {
+		guesttest.RequireKVM(t)
+	}
+	c.Accel, c.Way = e.accel, e.way
+	return c
+}
+
+// eachEngine runs a test on every engine that the host has.
+func eachEngine(t *testing.T, test func(t *testing.T, e engineCase)) {
+	for _, e := range engines {
+		t.Run(e.String(), func(t *testing.T) {
+			e.on(t, Config{})
+			test(t, e)
+		})
+	}
 }
 
 // newMachine builds a machine that the test closes.

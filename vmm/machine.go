@@ -22,19 +22,18 @@ import (
 
 // Machine is one virtual machine. Make it with New, Run it once, Close it.
 type Machine struct {
-	config   Config
-	probe    *hw.Probe
-	memory   *memory.Memory
-	engine   engine
-	accelWhy string
-	cpus     []vcpu.CPU // the engine's
-	iommu    *iommu.Unit
-	space    *space
-	bus      *pci.Bus
-	serial   *serial.Port
-	devices  []*device
-	ports    ports
-	ours     bool // the image was made for this VMM
+	config  Config
+	probe   *hw.Probe
+	memory  *memory.Memory
+	engine  engine
+	cpus    []vcpu.CPU // the engine's
+	iommu   *iommu.Unit
+	space   *space
+	bus     *pci.Bus
+	serial  *serial.Port
+	devices []*device
+	ports   ports
+	ours    bool // the image was made for this VMM
 
 	guestErrors errorLog
 	stop        atomic.Bool
@@ -70,7 +69,7 @@ func (m *Machine) build() error {
 		return err
 	}
 	m.space = newSpace(func(addr uint64) bool { return addr < m.config.Memory })
-	if m.engine, err = m.openEngine(entry); err != nil {
+	if err := m.openEngine(entry); err != nil {
 		return err
 	}
 	m.iommu = iommu.New(iommu.Config{
@@ -105,7 +104,7 @@ func (m *Machine) addPorts() error {
 	m.serial = serial.NewPort(serial.Config{Out: m.config.Serial, IRQ: m.engine.line(4)})
 	reset := platform.NewReset(func() { m.end(0, errReset) })
 	fw := platform.NewFwCfg(platform.FwCfgConfig{
-		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.memory,
+		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.engine.dma(),
 	})
 	for _, p := range []struct {
 		name     string

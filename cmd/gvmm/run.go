@@ -55,7 +55,7 @@ run, 130 after Ctrl-C.`,
 	}
 	s := c.Flags()
 	s.BoolVar(&f.uintr, "uintr", false, "give the guest user interrupts")
-	s.StringVar(&f.way, "way", "auto", "how they go: auto, direct or resident")
+	s.StringVar(&f.way, "way", "auto", "how they go: auto, native (the software CPU), direct or resident (over KVM)")
 	s.StringArrayVar(&f.disks, "disk", nil, "host file as a virtio-blk disk: PATH or PATH,readonly (repeatable)")
 	s.StringVar(&f.memory, "memory", "64M", "RAM, with M or G")
 	s.IntVar(&f.cpus, "cpus", 1, "virtual CPUs")
@@ -69,7 +69,7 @@ run, 130 after Ctrl-C.`,
 	complete := func(flag string, values ...string) {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
-	complete("way", "auto", "direct", "resident")
+	complete("way", "auto", "native", "direct", "resident")
 	complete("posted", "on", "off")
 	complete("control", "auto", "on", "off")
 	complete("accel", "auto", "kvm", "soft")
@@ -109,6 +109,9 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	c, err := f.config(image)
 	if err != nil {
 		return err
+	}
+	c.Chosen = func(accel vcpu.Accel, why string) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "gvmm: engine %v: %s\n", accel, why)
 	}
 	c.Serial = cmd.OutOrStdout()
 	if f.json {
@@ -174,8 +177,10 @@ func parseWay(s string) (vcpu.Way, error) {
 		return vcpu.WayDirect, nil
 	case "resident":
 		return vcpu.WayResident, nil
+	case "native":
+		return vcpu.WayNative, nil
 	}
-	return vcpu.WayNone, fmt.Errorf("--way %s: auto, direct or resident", s)
+	return vcpu.WayNone, fmt.Errorf("--way %s: auto, native, direct or resident", s)
 }
 
 func parseSwitch(flag, s string) (bool, error) {

@@ -104,6 +104,9 @@ func (c *CPU) Kick() { c.signal(pendingStop) }
 // Interrupt tells that the local APIC has something. Any goroutine.
 func (c *CPU) Interrupt() { c.signal(pendingInterrupt) }
 
+// Look tells that a timer of CPUConfig.Devices has another deadline. Any goroutine.
+func (c *CPU) Look() { c.signal(pendingTimer) }
+
 // NMI raises a non-maskable interrupt. Any goroutine.
 func (c *CPU) NMI() { c.signal(pendingNMI) }
 
@@ -124,6 +127,10 @@ func (c *CPU) attend(p uint32) (again bool, err error) {
 	case p&pendingCode != 0:
 		c.pending.And(^pendingCode)
 		c.serveInbox()
+		return true, nil
+	case p&pendingTimer != 0:
+		c.pending.And(^pendingTimer)
+		c.tick()
 		return true, nil
 	case p&pendingINIT != 0:
 		c.pending.And(^(pendingINIT | pendingNMI | pendingUser))
