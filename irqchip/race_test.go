@@ -27,13 +27,11 @@ func (s *sleeper) run(t *testing.T, serve func(vector uint8), done func() bool) 
 			t.Errorf("busy without end")
 			return
 		}
-		v, ok := s.l.Acknowledge()
-		if ok {
-			serve(v)
-			s.l.EOI()
-			continue
-		}
 		if s.l.Pending() {
+			if v, ok := s.l.Acknowledge(); ok {
+				serve(v)
+				s.l.EOI()
+			}
 			continue
 		}
 		select {
@@ -66,7 +64,7 @@ func newSleepers(cpus int) (*Soft, []*sleeper) {
 // TestEveryPostIsAcknowledged: each sender has vectors of its own and counts its posts before it sends. An acknowledgement that comes after the last
 // post sees the last count; without it the receiver never ends.
 func TestEveryPostIsAcknowledged(t *testing.T) {
-	const senders, posts = 4, 3000
+	const senders, posts = 4, 30000
 	vectors := [senders][]uint8{{0x20, 0x21, 0xF0}, {0x22, 0x81}, {0x40, 0xFF}, {0x30, 0xC7}}
 	s, sleepers := newSleepers(1)
 	r := sleepers[0]
@@ -103,9 +101,82 @@ func TestEveryPostIsAcknowledged(t *testing.T) {
 	wg.Wait()
 }
 
+// TestNothingIsHiddenWhenSenderAndOwnerMeet: each round a sender's message and one step of the owner come at the same time, a little earlier or later;
+// after both, Pending must show the message, unless the step was to take it.
+func TestNothingIsHiddenWhenSenderAndOwnerMeet(t *testing.T) {
+	const rounds, first, second = 100_000, 0x41, 0x91
+	post := func(s *Soft, v uint32) { _ = s.SendMSI(pci.Message{Address: Address(0), Data: v}) }
+	for _, c := range []struct {
+		name    string
+		prepare func(*Soft, *Local)
+		step    func(*Local)
+		vector  uint32
+	}{
+		{"a lower TPR", func(_ *Soft, l *Local) { l.SetTPR(0xF0) }, func(l *Local) { l.SetTPR(0) }, first},
+		{"an acknowledgement", func(s *Soft, _ *Local) { post(s, first) }, func(l *Local) { l.Acknowledge() }, second},
+		{"an acknowledgement with nothing there", func(_ *Soft, l *Local) { l.pending.Or(pendingVector) }, func(l *Local) {
+			if _, ok := l.Acknowledge(); ok {
+				l.irr.set(first) // it was there already: back with it
+				l.EOI()
+			}
+		}, first},
+		{"an EOI", func(s *Soft, l *Local) { post(s, first); l.Acknowledge() }, (*Local).EOI, first},
+		{"a higher TPR", func(s *Soft, _ *Local) { post(s, first) }, func(l *Local) { l.SetTPR(0x50) }, second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := NewSoft(SoftConfig{})
+			l := s.Local(0)
+			l.writeSVR(0x1FF)
+			var started, ended atomic.Uint32
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for n := uint32(1); n <= rounds; n++ {
+					spinUntil(&started, n)
+					linger(n % 67)
+					post(s, c.vector)
+					ended.Store(n)
+				}
+			})
+			hidden := 0
+			for n := uint32(1); n <= rounds; n++ {
+				c.prepare(s, l)
+				started.Store(n)
+				linger(n % 509)
+				c.step(l)
+				spinUntil(&ended, n)
+				if !l.Pending() && l.isr.highest() != int(c.vector) {
+					hidden++
+				}
+				l.Reset()
+				l.writeSVR(0x1FF)
+			}
+			wg.Wait()
+			require.Zero(t, hidden, "rounds that hid the message")
+		})
+	}
+}
+
+// spinUntil waits until a is n, on its own core while there is one.
+func spinUntil(a *atomic.Uint32, n uint32) {
+	for i := 1; a.Load() != n; i++ {
+		if i%1024 == 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+var lingered atomic.Uint32
+
+// linger passes a moment: n loads.
+func linger(n uint32) {
+	for range n {
+		lingered.Load()
+	}
+}
+
 // TestProcessorsPlayBallWithoutLosingIt: each interrupt makes the next one elsewhere, so that one lost wakeup stops the game.
 func TestProcessorsPlayBallWithoutLosingIt(t *testing.T) {
-	const cpus, rounds, balls = 3, 2000, 2
+	const cpus, rounds, balls = 3, 10000, 2
 	_, sleepers := newSleepers(cpus)
 	var thrown [balls]atomic.Int32
 	var wg sync.WaitGroup
