@@ -104,7 +104,7 @@ func TestEveryPostIsAcknowledged(t *testing.T) {
 // TestNothingIsHiddenWhenSenderAndOwnerMeet: each round a sender's message and one step of the owner come at the same time, a little earlier or later;
 // after both, Pending must show the message, unless the step was to take it.
 func TestNothingIsHiddenWhenSenderAndOwnerMeet(t *testing.T) {
-	const rounds, first, second = 100_000, 0x41, 0x91
+	const rounds, first, second = 40_000, 0x41, 0x91
 	post := func(s *Soft, v uint32) { _ = s.SendMSI(pci.Message{Address: Address(0), Data: v}) }
 	for _, c := range []struct {
 		name    string
