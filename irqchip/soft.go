@@ -69,7 +69,7 @@ func NewSoft(cfg SoftConfig) *Soft {
 		cfg.Signal = func(int, Signal, uint8) {}
 	}
 	s := &Soft{cfg: cfg, locals: make([]*Local, cfg.CPUs)}
-	s.ioapic.send = pci.MSISender(s)
+	s.ioapic.send = s
 	if cfg.Route != nil {
 		s.ioapic.send = cfg.Route
 	}

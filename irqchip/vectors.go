@@ -15,7 +15,7 @@ func (s *vectorSet) clear(v uint8) { s[v>>6] &^= 1 << (v & 63) }
 func (s *vectorSet) highest() int {
 	for i := 3; i >= 0; i-- {
 		if s[i] != 0 {
-			return i<<6 | bits.Len64(s[i]) - 1
+			return i<<6 + bits.Len64(s[i]) - 1
 		}
 	}
 	return -1
@@ -40,7 +40,7 @@ func (s *sharedVectors) clearAll() {
 func (s *sharedVectors) highest() int {
 	for i := 3; i >= 0; i-- {
 		if w := s[i].Load(); w != 0 {
-			return i<<6 | bits.Len64(w) - 1
+			return i<<6 + bits.Len64(w) - 1
 		}
 	}
 	return -1
