@@ -29,8 +29,6 @@ var _ engine = (*softEngine)(nil)
 // crystal.
 const busHz = 25_000_000
 
-const ioapicBase = 0xFEC0_0000
-
 func openSoft(m *Machine) (engine, error) {
 	switch m.config.Way {
 	case vcpu.WayNone, vcpu.WayNative:
@@ -46,7 +44,8 @@ func openSoft(m *Machine) (engine, error) {
 	e.chip = irqchip.NewSoft(irqchip.SoftConfig{
 		CPUs: m.config.CPUs, Now: e.clock.TSC, Hz: e.clock.Hz(), BusHz: busHz, Signal: e.signal,
 	})
-	return e, m.space.Map(ioapicBase, 4096, e.chip.IOAPIC())
+	e.chip.Local(0).VirtualWire() // as firmware leaves it
+	return e, m.space.Map(irqchip.IOAPICBase, irqchip.IOAPICSize, e.chip.IOAPIC())
 }
 
 // signal tells a processor what its local APIC has for it.

@@ -15,6 +15,7 @@ type noEngine struct{ engine }
 
 func (noEngine) line(int) func(bool)      { return func(bool) {} }
 func (noEngine) addPlatform(*ports) error { return nil }
+func (noEngine) dma() deviceMemory        { return nil }
 
 // deviceless is a machine without processors.
 func deviceless(t *testing.T, out *bytes.Buffer) *Machine {
