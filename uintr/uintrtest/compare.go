@@ -15,7 +15,7 @@ func (c *Case) Wanted(bases Bases) Result {
 	r := Result{
 		Done:        true,
 		Delivered:   w.Delivered,
-		After:       bases.values(w.After, c.Op),
+		After:       bases.Values(w.After, c.Op),
 		UPID:        w.UPID,
 		FaultVector: w.Fault.Vector,
 		FaultError:  w.Fault.ErrorCode,

@@ -22,7 +22,7 @@ func Encode(c Case, bases Bases) []byte {
 	le.PutUint32(p[caseVector:], uint32(c.Vector))
 	le.PutUint32(p[caseFlags:], uint32(flags))
 	le.PutUint64(p[caseOperand:], c.Operand)
-	putState(p[caseBefore:], bases.values(c.Before, c.Op))
+	putState(p[caseBefore:], bases.Values(c.Before, c.Op))
 	putUPIDs(p[caseUPID:], c.UPID)
 	for i, e := range c.UITT {
 		le.PutUint64(p[caseUITT+16*i:], e.Low)
@@ -137,8 +137,8 @@ func DecodeBases(p []byte) (Bases, error) {
 	return b, nil
 }
 
-// values resolves a state.
-func (b *Bases) values(s State, op Op) Values {
+// Values resolves a state for a case of op.
+func (b *Bases) Values(s State, op Op) Values {
 	v := Values{
 		UIRR:        s.UIRR,
 		Handler:     b.Resolve(s.Handler, op),

@@ -44,7 +44,7 @@ func Run(c Case) (Result, error) {
 
 func newCPU(c *Case) *cpu {
 	b := &FlatBases
-	v := b.values(c.Before, c.Op)
+	v := b.Values(c.Before, c.Op)
 	p := &cpu{
 		context: uintr.Context{
 			RIP:    b.Op[c.Op],

@@ -29,7 +29,7 @@ func TestStatesForGuestsAreLoadable(t *testing.T) {
 		if c.NoHardware != "" {
 			continue
 		}
-		v := FlatBases.values(c.Before, c.Op)
+		v := FlatBases.Values(c.Before, c.Op)
 		require.Zero(t, v.Handler>>47, c.Name)
 		require.Zero(t, v.UPIDAddr>>47|v.UPIDAddr&63, c.Name)
 		require.Zero(t, v.UITTAddr>>47|v.UITTAddr&14, c.Name)
