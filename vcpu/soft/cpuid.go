@@ -164,7 +164,7 @@ func topologyShift(n uint32) uint32 { return uint32(bits.Len32(n - 1)) }
 func (c *CPU) topologyLeaf(sub uint32) leaf {
 	switch sub {
 	case 0:
-		return leaf{0, 1, 1<<8 | 0, c.id}
+		return leaf{0, 1, 1 << 8, c.id}
 	case 1:
 		return leaf{topologyShift(c.processors()), c.processors(), 2<<8 | 1, c.id}
 	}
