@@ -223,7 +223,7 @@ func (c *CPU) extendedLeaf(n uint32) leaf {
 
 // tscRatio is EBX/EAX of leaf 15H: the best approximation of hz/crystal whose
 // product with the crystal's kHz fits 32 bits, which is how Linux multiplies: at
-// most 3 ppm off with a crystal of 25 MHz. Zeroes say that there is none.
+// some 3 ppm off at worst with a crystal of 25 MHz. Zeroes say that there is none.
 func tscRatio(hz, crystal uint64) (num, den uint32) {
 	if hz == 0 || crystal == 0 || crystal > 0xffffffff {
 		return 0, 0
