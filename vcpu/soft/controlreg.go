@@ -232,15 +232,20 @@ func (c *CPU) invlpg(in *decode.Inst) bool {
 	return true
 }
 
-// xgetbv is XGETBV: XCR0, or which of its components are in use: all of them may be.
+// xgetbv is XGETBV: XCR0, or which of its components are in use.
 func (c *CPU) xgetbv() bool {
 	if c.cr4&cr4OSXSAVE == 0 {
 		return c.ud()
 	}
-	if n := uint32(c.r[rcx]); n > 1 {
+	v := c.xcr0
+	switch uint32(c.r[rcx]) {
+	case 0:
+	case 1:
+		v &= c.xinuse()
+	default:
 		return c.gp0()
 	}
-	c.r[rax], c.r[rdx] = c.xcr0&0xffffffff, c.xcr0>>32
+	c.setEDXEAX(v)
 	return true
 }
 

@@ -27,6 +27,7 @@ func (c *CPU) inject(e event) {
 	c.halted = false
 	c.ignore = 0
 	c.sys.wait.active = false
+	c.retire(1) // exceptions alone must not keep the processor from its clock
 	for range maxNested {
 		if e.kind == eventFault {
 			switch e.vector {
