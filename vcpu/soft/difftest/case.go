@@ -8,16 +8,14 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// The addresses that cases use. All around them is unmapped.
+// The addresses that cases use. All around them is unmapped, but for a page of the
+// child's own at 5AB3C000H.
 const (
 	Scratch     = 0x10000000 // readable and writable
 	ScratchSize = 0x4000
 	Code        = 0x20000000 // two pages, readable and executable, full of INT3 but for the case
 	CodeSize    = 0x2000
 	Entry       = Code + 0x800 // of a case's code
-
-	hostState     = 0x30000000 // the child's own
-	hostStateSize = 0x1000
 )
 
 // MaxCode is the longest code of a case, in bytes.

@@ -96,7 +96,7 @@ func (g *Generator) load(at uint64, n uint8) (v uint64) {
 	return binary.LittleEndian.Uint64(g.memory[at:]) & (^uint64(0) >> (64 - 8*min(n, 8)))
 }
 
-// Case makes a case of n instructions. Only the last one may be a branch.
+// Case makes a case of n instructions, or as many as fit. Only the last one may be a branch.
 func (g *Generator) Case(n int) Case {
 	c := Case{Bytes: make([]byte, 0, MaxCode)}
 	for i := range c.GPR {
@@ -111,8 +111,10 @@ func (g *Generator) Case(n int) Case {
 		g.Vectors(g, &c.FX)
 	}
 	for i := 0; i < n; i++ {
-		last := i == n-1
-		g.instruction(&c, last, n == 1)
+		last := i == n-1 || len(c.Bytes) > MaxCode-2*decode.MaxLength
+		if g.instruction(&c, last); last {
+			break
+		}
 	}
 	return c
 }
@@ -193,11 +195,11 @@ func notOpcode(b byte) bool {
 
 // instruction appends one that is wanted to the case and sets the registers that it
 // addresses memory with. Those of earlier instructions may suffer.
-func (g *Generator) instruction(c *Case, last, alone bool) {
+func (g *Generator) instruction(c *Case, last bool) {
 	for {
 		e := g.random()
 		in, err := decode.Decode(e.b[:e.n], decode.Mode64)
-		if err != nil || !g.Wanted(&in) || len(c.Bytes)+int(in.Len) > MaxCode-16 {
+		if err != nil || !g.Wanted(&in) || len(c.Bytes)+int(in.Len) > MaxCode {
 			continue
 		}
 		branch := in.Op.Group() == decode.GroupFlow || in.Op.Group() == decode.GroupSystem
@@ -214,7 +216,7 @@ func (g *Generator) instruction(c *Case, last, alone bool) {
 				continue
 			}
 		}
-		g.implicit(c, &in, alone)
+		g.implicit(c, &in)
 		c.Bytes = append(c.Bytes, code...)
 		return
 	}
@@ -298,7 +300,7 @@ func (g *Generator) related(c *Case, in *decode.Inst, target uint64) {
 }
 
 // implicit sets the registers that instructions use unasked.
-func (g *Generator) implicit(c *Case, in *decode.Inst, alone bool) {
+func (g *Generator) implicit(c *Case, in *decode.Inst) {
 	const rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi = 0, 1, 2, 3, 4, 5, 6, 7
 	free := func(r uint8) bool { return !in.Has(decode.Mem) || r != in.Base && r != in.Index }
 	switch in.Op.Group() {

@@ -23,7 +23,7 @@
 #define SCRATCH_SIZE 0x4000
 #define CODE 0x20000000UL
 #define START 0x800
-#define STATE 0x30000000UL
+#define STATE 0x5ab3c000UL
 #define BATCH 512
 
 struct test {
@@ -71,30 +71,30 @@ __asm__(
 	".text\n"
 	"enter:\n"
 	"push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
-	"mov %rsp, 0x30000088\n"
-	"fxrstor64 0x30000200\n"
-	"mov 0x30000000, %rax; mov 0x30000008, %rcx; mov 0x30000010, %rdx; mov 0x30000018, %rbx\n"
-	"mov 0x30000028, %rbp; mov 0x30000030, %rsi; mov 0x30000038, %rdi; mov 0x30000040, %r8\n"
-	"mov 0x30000048, %r9; mov 0x30000050, %r10; mov 0x30000058, %r11; mov 0x30000060, %r12\n"
-	"mov 0x30000068, %r13; mov 0x30000070, %r14; mov 0x30000078, %r15\n"
-	"mov $0x30000090, %esp\n"
+	"mov %rsp, 0x5ab3c088\n"
+	"fxrstor64 0x5ab3c200\n"
+	"mov 0x5ab3c000, %rax; mov 0x5ab3c008, %rcx; mov 0x5ab3c010, %rdx; mov 0x5ab3c018, %rbx\n"
+	"mov 0x5ab3c028, %rbp; mov 0x5ab3c030, %rsi; mov 0x5ab3c038, %rdi; mov 0x5ab3c040, %r8\n"
+	"mov 0x5ab3c048, %r9; mov 0x5ab3c050, %r10; mov 0x5ab3c058, %r11; mov 0x5ab3c060, %r12\n"
+	"mov 0x5ab3c068, %r13; mov 0x5ab3c070, %r14; mov 0x5ab3c078, %r15\n"
+	"mov $0x5ab3c090, %esp\n"
 	"iretq\n"
 	"leave:\n"
-	"mov %rax, 0x30000000; mov %rcx, 0x30000008; mov %rdx, 0x30000010; mov %rbx, 0x30000018\n"
-	"mov %rsp, 0x30000020; mov %rbp, 0x30000028; mov %rsi, 0x30000030; mov %rdi, 0x30000038\n"
-	"mov %r8, 0x30000040; mov %r9, 0x30000048; mov %r10, 0x30000050; mov %r11, 0x30000058\n"
-	"mov %r12, 0x30000060; mov %r13, 0x30000068; mov %r14, 0x30000070; mov %r15, 0x30000078\n"
-	"mov 0x30000088, %rsp\n"
-	"pushfq; pop %rax; mov %rax, 0x30000080\n"
-	"fxsave64 0x30000200\n"
+	"mov %rax, 0x5ab3c000; mov %rcx, 0x5ab3c008; mov %rdx, 0x5ab3c010; mov %rbx, 0x5ab3c018\n"
+	"mov %rsp, 0x5ab3c020; mov %rbp, 0x5ab3c028; mov %rsi, 0x5ab3c030; mov %rdi, 0x5ab3c038\n"
+	"mov %r8, 0x5ab3c040; mov %r9, 0x5ab3c048; mov %r10, 0x5ab3c050; mov %r11, 0x5ab3c058\n"
+	"mov %r12, 0x5ab3c060; mov %r13, 0x5ab3c068; mov %r14, 0x5ab3c070; mov %r15, 0x5ab3c078\n"
+	"mov 0x5ab3c088, %rsp\n"
+	"pushfq; pop %rax; mov %rax, 0x5ab3c080\n"
+	"fxsave64 0x5ab3c200\n"
 	"push $0x202; popfq\n"
-	"fninit; ldmxcsr 0x300000b8\n"
+	"fninit; ldmxcsr 0x5ab3c0b8\n"
 	"pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
 	"ret\n"
 	"leave_end:\n"
 	"resume:\n"
 	"push $0x202; popfq\n"
-	"fninit; ldmxcsr 0x300000b8\n"
+	"fninit; ldmxcsr 0x5ab3c0b8\n"
 	"pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
 	"ret\n");
 
