@@ -125,10 +125,10 @@ func (r *nativeRig) run(c *difftest.Case) (out difftest.Result) {
 	const entry = difftest.Entry - difftest.Code
 	p := r.c
 	end := difftest.Entry + uint64(len(c.Bytes))
-	copy(r.code[entry:], c.Bytes)
+	written := copy(r.code[entry:], difftest.Behind(bytes.Clone(c.Bytes)))
 	p.drop(rigCode, difftest.CodeSize)
 	defer func() {
-		for i := range c.Bytes {
+		for i := range written {
 			r.code[entry+i] = 0xcc
 		}
 	}()
@@ -144,7 +144,7 @@ func (r *nativeRig) run(c *difftest.Case) (out difftest.Result) {
 		if p.rip == end {
 			break
 		}
-		if off < difftest.CodeSize && r.code[off] == 0xcc && (p.rip < difftest.Entry || p.rip > end) {
+		if off < difftest.CodeSize && r.code[off] == 0xcc && (p.rip < difftest.Entry || p.rip > end+4) {
 			out.Trap = vectorBP
 			break
 		}

@@ -49,8 +49,8 @@ func ignoreUndefined(in *decode.Inst, c *difftest.Case, host, soft *difftest.Res
 	switch {
 	case both && narrow && shiftCount(in, c) > 16 && !hostAMD:
 		*soft = *host
-	case in.Op == decode.CMPS && host.Trap == vectorPF && soft.Trap == vectorPF:
-		soft.CR2, soft.Error = host.CR2, host.Error // of which operand: AMD's differs with and without REP
+	case in.Op == decode.CMPS && host.Trap != difftest.NoTrap && soft.Trap != difftest.NoTrap:
+		*soft = *host // which operand is at fault: AMD's differs with and without REP
 	case in.Op == decode.CALL && soft.Trap == vectorGP && (host.Trap == vectorPF || host.Trap == vectorSS):
 		*soft = *host // pushes before it judges the target
 	}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// The addresses that cases use. All around them is unmapped, but for a page of the
-// child's own at 5AB3C000H.
+// The addresses that cases use. All around them is unmapped, but for two pages
+// of the child's own at 5AB3C000H.
 const (
 	Scratch     = 0x10000000 // readable and writable
 	ScratchSize = 0x4000
@@ -17,6 +17,12 @@ const (
 	CodeSize    = 0x2000
 	Entry       = Code + 0x800 // of a case's code
 )
+
+// Behind appends what the child puts behind the code: a jump to its own.
+func Behind(code []byte) []byte {
+	const leave = 0x5ab3d000
+	return binary.LittleEndian.AppendUint32(append(code, 0xe9), leave-Entry-uint32(len(code))-5)
+}
 
 // MaxCode is the longest code of a case, in bytes.
 const MaxCode = 64

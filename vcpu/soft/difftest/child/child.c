@@ -24,6 +24,7 @@
 #define CODE 0x20000000UL
 #define START 0x800
 #define STATE 0x5ab3c000UL
+#define LEAVE 0x5ab3d000UL
 #define BATCH 512
 
 struct test {
@@ -65,8 +66,8 @@ extern char leave[], leave_end[], resume[];
 void enter(void);
 
 // enter loads everything from the state and goes to its frame by IRETQ, which
-// serialises: the code was written through another mapping. leave is copied to the
-// page behind the code, where each case jumps in the end.
+// serialises: the code was written through another mapping. leave is copied to a
+// page where each case jumps in the end.
 __asm__(
 	".text\n"
 	"enter:\n"
@@ -157,7 +158,7 @@ static void run(uint32_t n)
 	struct test *t = &shared->tests[n];
 	struct result *r = &shared->results[n];
 	uint8_t *at = code + START;
-	int32_t distance = 0x1000 - (START + t->len + 5);
+	int32_t distance = LEAVE - (CODE + START + t->len + 5);
 
 	memcpy(at, t->code, t->len);
 	at[t->len] = 0xe9;
@@ -238,10 +239,11 @@ int main(void)
 		return 2;
 	if (mmap((void *)SCRATCH, SCRATCH_SIZE, PROT_READ | PROT_WRITE, anonymous | fixed, -1, 0) != (void *)SCRATCH ||
 		mmap((void *)STATE, 4096, PROT_READ | PROT_WRITE, anonymous | fixed, -1, 0) != (void *)STATE ||
+		mmap((void *)LEAVE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, anonymous | fixed, -1, 0) != (void *)LEAVE ||
 		mmap((void *)CODE, 0x2000, PROT_READ | PROT_EXEC, MAP_SHARED | fixed, fd, 0) != (void *)CODE)
 		return 3;
 	memset(code, 0xcc, 0x2000);
-	memcpy(code + 0x1000, leave, leave_end - leave);
+	memcpy((void *)LEAVE, leave, leave_end - leave);
 
 	__asm__ volatile("mov %%cs, %0; mov %%ss, %1" : "=r"(cs), "=r"(ss));
 	state->frame[1] = cs;
