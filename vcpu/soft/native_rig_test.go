@@ -104,6 +104,7 @@ func newNativeRig(t testing.TB, wide bool) *nativeRig {
 		c.seg[i] = segment{limit: 0xffffffff, sel: 0x2b, attr: data}
 	}
 	c.seg[cs] = segment{limit: 0xffffffff, sel: 0x33, attr: data&^attrDB | attrCode | attrL}
+	c.seg[tr].limit = 0 // no I/O permission bitmap
 	c.cpl = 3
 	c.waitSIPI, c.halted = false, false
 	c.updateMode()
@@ -125,7 +126,7 @@ func (r *nativeRig) run(c *difftest.Case) (out difftest.Result) {
 	const entry = difftest.Entry - difftest.Code
 	p := r.c
 	end := difftest.Entry + uint64(len(c.Bytes))
-	written := copy(r.code[entry:], difftest.Behind(bytes.Clone(c.Bytes)))
+	written := copy(r.code[entry:], c.Memory())
 	p.drop(rigCode, difftest.CodeSize)
 	defer func() {
 		for i := range written {
@@ -135,6 +136,7 @@ func (r *nativeRig) run(c *difftest.Case) (out difftest.Result) {
 	copy(p.r[:16], c.GPR[:])
 	p.setRFLAGS(c.RFLAGS, ^uint64(0))
 	r.setFX(&c.FX)
+	r.mode(c.Narrow)
 	p.rip = difftest.Entry
 	p.shadow = 0
 	p.pending.Store(0)
@@ -156,11 +158,26 @@ func (r *nativeRig) run(c *difftest.Case) (out difftest.Result) {
 		}
 	}
 	copy(out.GPR[:], p.r[:16])
+	if c.Narrow {
+		for i := range out.GPR {
+			out.GPR[i] &= 0xffffffff
+		}
+	}
 	out.RFLAGS, out.RIP = p.RFLAGS(), p.rip
 	out.FX = c.FX
 	r.getFX(&out.FX)
 	r.changes(&out)
 	return out
+}
+
+// mode makes the code segment a 32-bit or a 64-bit one.
+func (r *nativeRig) mode(narrow bool) {
+	s := &r.c.seg[cs]
+	s.attr = s.attr&^attrDB | attrL
+	if narrow {
+		s.attr ^= attrL | attrDB
+	}
+	r.c.updateMode()
 }
 
 // changes finds what differs from the memory before and puts that back.
@@ -213,7 +230,8 @@ func (r *nativeRig) getFX(f *difftest.FX) {
 type nativeTest struct {
 	wanted  func(in *decode.Inst) bool
 	vectors func(g *difftest.Generator, f *difftest.FX)
-	count   int // of instructions, unless GVMM_DIFFTEST says
+	narrow  bool // 32-bit code
+	count   int  // of instructions, unless GVMM_DIFFTEST says
 	// ignore takes from both results what need not be equal after the instruction that came last.
 	ignore func(in *decode.Inst, c *difftest.Case, host, soft *difftest.Result)
 }
@@ -259,7 +277,7 @@ func (n *nativeTest) run(t *testing.T) {
 	t.Logf("seed %d: GVMM_DIFFTEST_SEED and GVMM_DIFFTEST (instructions) say otherwise", seed)
 	rig := newNativeRig(t, o.Wide())
 	g := difftest.NewGenerator(rand.New(rand.NewPCG(seed, 0)), n.wanted)
-	g.Vectors = n.vectors
+	g.Vectors, g.Narrow = n.vectors, n.narrow
 	cases := make([]difftest.Case, difftest.Batch)
 	results := make([]difftest.Result, 0, difftest.Batch)
 	seen, traps, failures := 0, 0, map[string]int{}
@@ -284,6 +302,11 @@ func (n *nativeTest) run(t *testing.T) {
 			break
 		}
 	}
+	for op := decode.ADD; op <= decode.JCXZ; op++ {
+		if ops[op] == 0 {
+			t.Log("none of ", op)
+		}
+	}
 	t.Logf("%d instructions of %d operations, %d exceptions", seen, len(ops), traps)
 	require.Empty(t, failures, "how many mismatches by operation")
 }
@@ -299,13 +322,13 @@ func (n *nativeTest) judge(t *testing.T, o *difftest.Oracle, rig *nativeRig, mem
 	if host.Trap != difftest.NoTrap && host.Trap != vectorBP {
 		*traps++
 	}
-	in := lastOf(c.Bytes, host.RIP, host.Trap)
+	in := lastOf(c, host.RIP, host.Trap)
 	ops[in.Op]++
 	if n.differences(&in, c, *host, soft) == nil {
 		return
 	}
 	if c, host, soft, ok := n.shrink(o, rig, mem, c); ok {
-		in := lastOf(c.Bytes, host.RIP, host.Trap)
+		in := lastOf(c, host.RIP, host.Trap)
 		name := in.Op.String()
 		if failures[name]++; failures[name] <= 2 {
 			t.Logf("%s\n%s", describe(c), strings.Join(n.differences(&in, c, *host, *soft), "\n"))
@@ -322,12 +345,12 @@ func (n *nativeTest) shrink(o *difftest.Oracle, rig *nativeRig, mem []byte, c *d
 			return host, soft, false
 		}
 		soft = rig.run(&c)
-		in := lastOf(c.Bytes, results[0].RIP, results[0].Trap)
+		in := lastOf(&c, results[0].RIP, results[0].Trap)
 		return results[0], soft, !results[0].Unusable() && n.differences(&in, &c, results[0], soft) != nil
 	}
 	start := *c
 	for at := 0; at < len(c.Bytes); {
-		in, err := decode.Decode(c.Bytes[at:], decode.Mode64)
+		in, err := decode.Decode(c.Bytes[at:], c.Mode())
 		if err != nil {
 			return nil, nil, nil, false
 		}
@@ -352,9 +375,9 @@ func (n *nativeTest) shrink(o *difftest.Oracle, rig *nativeRig, mem []byte, c *d
 
 // lastOf is the instruction that decides what is defined: the one that faulted, or
 // the last one.
-func lastOf(code []byte, rip uint64, trap uint32) (last decode.Inst) {
-	for at := 0; at < len(code); {
-		in, err := decode.Decode(code[at:], decode.Mode64)
+func lastOf(c *difftest.Case, rip uint64, trap uint32) (last decode.Inst) {
+	for at := 0; at < len(c.Bytes); {
+		in, err := decode.Decode(c.Bytes[at:], c.Mode())
 		if err != nil {
 			return last
 		}
@@ -421,5 +444,5 @@ func (n *nativeTest) differences(in *decode.Inst, c *difftest.Case, host, soft d
 }
 
 func describe(c *difftest.Case) string {
-	return fmt.Sprintf("%s\n  GPR %#x\n  RFLAGS %#x", difftest.Text(c.Bytes), c.GPR, c.RFLAGS)
+	return fmt.Sprintf("%s\n  GPR %#x\n  RFLAGS %#x", c.Text(), c.GPR, c.RFLAGS)
 }

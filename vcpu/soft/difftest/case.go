@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/arch/x86/x86asm"
+
+	"gvmm/vcpu/soft/decode"
 )
 
 // The addresses that cases use. All around them is unmapped, but for two pages
@@ -18,10 +20,14 @@ const (
 	Entry       = Code + 0x800 // of a case's code
 )
 
-// Behind appends what the child puts behind the code: a jump to its own.
-func Behind(code []byte) []byte {
-	const leave = 0x5ab3d000
-	return binary.LittleEndian.AppendUint32(append(code, 0xe9), leave-Entry-uint32(len(code))-5)
+// Memory returns the code with what the child puts behind it: a jump to its own.
+func (c *Case) Memory() []byte {
+	leave := uint32(0x5ab3d000)
+	if c.Narrow {
+		leave += 0x800
+	}
+	b := append(append(make([]byte, 0, MaxCode+5), c.Bytes...), 0xe9)
+	return binary.LittleEndian.AppendUint32(b, leave-Entry-uint32(len(b))-4)
 }
 
 // MaxCode is the longest code of a case, in bytes.
@@ -79,7 +85,24 @@ func (f *FX) ST(i int) []byte { return f[fxST+16*i : fxST+16*i+10] }
 // Case is code and what it starts from.
 type Case struct {
 	State
-	Bytes []byte // at most MaxCode
+	Bytes  []byte // at most MaxCode
+	Narrow bool   // in a 32-bit code segment: registers have 32 bits, and there are eight
+}
+
+// Mode is how the code is decoded.
+func (c *Case) Mode() decode.Mode {
+	if c.Narrow {
+		return decode.Mode32
+	}
+	return decode.Mode64
+}
+
+// narrow clears what 32-bit code does not see of the registers.
+func (s *State) narrow() {
+	clear(s.GPR[8:])
+	for i := range s.GPR {
+		s.GPR[i] &= 0xffffffff
+	}
 }
 
 // NoTrap is the Trap of a Result that came to the end of the code.
@@ -115,18 +138,22 @@ func (r *Result) Changed(before []byte) []byte {
 	return after
 }
 
-// Text disassembles code as at Entry.
-func Text(code []byte) string {
+// Text disassembles the code.
+func (c *Case) Text() string {
+	bits := 64
+	if c.Narrow {
+		bits = 32
+	}
 	var lines []string
-	for at := 0; at < len(code); {
-		inst, err := x86asm.Decode(code[at:], 64)
+	for at := 0; at < len(c.Bytes); {
+		inst, err := x86asm.Decode(c.Bytes[at:], bits)
 		n, text := inst.Len, "?"
 		if err == nil && n > 0 {
 			text = x86asm.IntelSyntax(inst, Entry+uint64(at), nil)
 		} else {
-			n = len(code) - at
+			n = len(c.Bytes) - at
 		}
-		lines = append(lines, fmt.Sprintf("% x: %s", code[at:at+n], text))
+		lines = append(lines, fmt.Sprintf("% x: %s", c.Bytes[at:at+n], text))
 		at += n
 	}
 	return strings.Join(lines, "; ")

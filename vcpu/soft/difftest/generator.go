@@ -17,6 +17,9 @@ type Generator struct {
 	// them as after a reset.
 	Vectors func(g *Generator, f *FX)
 
+	// Narrow makes 32-bit code.
+	Narrow bool
+
 	*rand.Rand
 	memory []byte
 }
@@ -98,7 +101,7 @@ func (g *Generator) load(at uint64, n uint8) (v uint64) {
 
 // Case makes a case of n instructions, or as many as fit. Only the last one may be a branch.
 func (g *Generator) Case(n int) Case {
-	c := Case{Bytes: make([]byte, 0, MaxCode)}
+	c := Case{Bytes: make([]byte, 0, MaxCode), Narrow: g.Narrow}
 	for i := range c.GPR {
 		c.GPR[i] = g.Value()
 	}
@@ -115,6 +118,9 @@ func (g *Generator) Case(n int) Case {
 		if g.instruction(&c, last); last {
 			break
 		}
+	}
+	if g.Narrow {
+		c.narrow()
 	}
 	return c
 }
@@ -153,7 +159,7 @@ func (g *Generator) random() (e encoding) {
 		case 3:
 			e.put(0xf2)
 		}
-		if g.IntN(2) == 0 {
+		if !g.Narrow && g.IntN(2) == 0 {
 			e.put(0x40 | byte(g.IntN(16)))
 		}
 		switch {
@@ -165,7 +171,7 @@ func (g *Generator) random() (e encoding) {
 			e.put(0x0f)
 		}
 	}
-	for e.op = byte(g.IntN(256)); opmap <= 6 && notOpcode(e.op); {
+	for e.op = byte(g.IntN(256)); opmap <= 6 && g.notOpcode(e.op); {
 		e.op = byte(g.IntN(256))
 	}
 	modrm := byte(g.IntN(256))
@@ -185,12 +191,12 @@ func (g *Generator) random() (e encoding) {
 }
 
 // notOpcode reports prefixes and the first bytes of other maps.
-func notOpcode(b byte) bool {
+func (g *Generator) notOpcode(b byte) bool {
 	switch b {
 	case 0x0f, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xc4, 0xc5, 0xf0, 0xf2, 0xf3:
 		return true
 	}
-	return b&0xf0 == 0x40
+	return !g.Narrow && b&0xf0 == 0x40
 }
 
 // instruction appends one that is wanted to the case and sets the registers that it
@@ -198,7 +204,7 @@ func notOpcode(b byte) bool {
 func (g *Generator) instruction(c *Case, last bool) {
 	for {
 		e := g.random()
-		in, err := decode.Decode(e.b[:e.n], decode.Mode64)
+		in, err := decode.Decode(e.b[:e.n], c.Mode())
 		if err != nil || !g.Wanted(&in) || len(c.Bytes)+int(in.Len) > MaxCode {
 			continue
 		}
@@ -234,6 +240,9 @@ func (g *Generator) relative(in *decode.Inst, code []byte, op byte) {
 		code[len(code)-1] = [...]byte{0, 16, 127, 0x80, 0xc0, byte(16 + g.IntN(100))}[g.IntN(6)]
 		return
 	}
+	if in.Size == 2 {
+		return // below 64 KiB nothing is
+	}
 	d := [...]uint32{0, 0x100, uint32(0x80 + g.IntN(0x600)), -uint32(0x80 + g.IntN(0x600)), 0x40000000, 0x90000000}[g.IntN(6)]
 	binary.LittleEndian.PutUint32(code[len(code)-4:], d)
 }
@@ -263,7 +272,7 @@ func (g *Generator) memoryOperand(c *Case, in *decode.Inst, e *encoding, at uint
 	if in.Addr == 4 && in.Base < 16 && g.IntN(2) == 0 {
 		c.GPR[in.Base] += uint64(g.Uint32()) << 32
 	}
-	again, err := decode.Decode(e.b[:e.n], decode.Mode64)
+	again, err := decode.Decode(e.b[:e.n], c.Mode())
 	if err != nil || again.Len != in.Len || again.Op != in.Op || !g.Wanted(&again) {
 		return false
 	}
@@ -336,7 +345,7 @@ func (g *Generator) implicit(c *Case, in *decode.Inst) {
 		}
 	}
 	switch in.Op {
-	case decode.PUSH, decode.POP, decode.PUSHF, decode.POPF, decode.ENTER, decode.LEAVE:
+	case decode.PUSH, decode.POP, decode.PUSHF, decode.POPF, decode.ENTER, decode.LEAVE, decode.PUSHA, decode.POPA:
 		if free(rsp) {
 			c.GPR[rsp] = g.Address()
 		}

@@ -117,19 +117,25 @@ func (o *Oracle) Run(memory []byte, cases []Case, into []Result) ([]Result, erro
 	for i := range cases {
 		t, c := &o.tests[i], &cases[i]
 		t.gpr, t.rflags, t.fx, t.n = c.GPR, c.RFLAGS, c.FX, uint32(copy(t.code[:], c.Bytes))
+		if t.narrow = 0; c.Narrow {
+			t.narrow = 1
+		}
 	}
 	if err := binary.Write(o.in, binary.LittleEndian, uint32(len(cases))); err != nil {
 		return into, fmt.Errorf("difftest: %w", err)
 	}
 	if err := o.wait(); err != nil {
 		c := &cases[min(int(o.current), len(cases)-1)]
-		return into, fmt.Errorf("%w\nin %s\nwith %x", err, Text(c.Bytes), c.GPR)
+		return into, fmt.Errorf("%w\nin %s\nwith %x", err, c.Text(), c.GPR)
 	}
 	for i := range cases {
 		r := &o.results[i]
 		n := Result{State: State{r.gpr, r.rflags, r.fx}, RIP: r.rip, Trap: r.trap, Error: r.error, CR2: r.cr2, Offset: r.from}
 		if r.to > r.from {
 			n.Memory = append([]byte(nil), o.changed[i][:r.to-r.from]...)
+		}
+		if cases[i].Narrow {
+			n.narrow()
 		}
 		switch r.trap {
 		case trapBP:

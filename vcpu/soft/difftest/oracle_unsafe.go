@@ -15,7 +15,8 @@ type shared struct {
 type test struct {
 	gpr    [16]uint64
 	rflags uint64
-	n, _   uint32
+	n      uint32
+	narrow uint32
 	code   [MaxCode]byte
 	fx     FX
 }

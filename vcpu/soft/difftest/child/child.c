@@ -25,11 +25,15 @@
 #define START 0x800
 #define STATE 0x5ab3c000UL
 #define LEAVE 0x5ab3d000UL
+#define LEAVE32 0x800 // the same for 32-bit code
+#define CS64 0x33     // Linux's
+#define CS32 0x23
+#define SS 0x2b
 #define BATCH 512
 
 struct test {
 	uint64_t gpr[16], rflags;
-	uint32_t len, unused;
+	uint32_t len, narrow; // narrow: in a 32-bit code segment
 	uint8_t code[64];
 	uint8_t fx[512];
 };
@@ -132,6 +136,7 @@ static void caught(int sig, siginfo_t *info, void *context)
 	g[REG_RIP] = (greg_t)resume;
 	g[REG_RSP] = state->host;
 	g[REG_EFL] = 0x202;
+	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffL) | CS64;
 }
 
 // changes finds what differs from the memory that every case starts with, and puts
@@ -158,7 +163,7 @@ static void run(uint32_t n)
 	struct test *t = &shared->tests[n];
 	struct result *r = &shared->results[n];
 	uint8_t *at = code + START;
-	int32_t distance = LEAVE - (CODE + START + t->len + 5);
+	int32_t distance = LEAVE + (t->narrow ? LEAVE32 : 0) - (CODE + START + t->len + 5);
 
 	memcpy(at, t->code, t->len);
 	at[t->len] = 0xe9;
@@ -166,6 +171,7 @@ static void run(uint32_t n)
 	memcpy((void *)state->gpr, t->gpr, sizeof t->gpr);
 	memcpy((void *)state->fx, t->fx, sizeof t->fx);
 	state->frame[0] = CODE + START;
+	state->frame[1] = t->narrow ? CS32 : CS64;
 	state->frame[2] = t->rflags;
 	state->frame[3] = t->gpr[4];
 	state->trap = ~0u;
@@ -227,7 +233,6 @@ int main(void)
 	struct sigaction action = {.sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 	const int fixed = MAP_FIXED_NOREPLACE | MAP_POPULATE, anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
-	uint16_t cs, ss;
 	uint32_t n, mxcsr = 0x1f80;
 
 	int fd = memfd_create("code", 0);
@@ -244,10 +249,10 @@ int main(void)
 		return 3;
 	memset(code, 0xcc, 0x2000);
 	memcpy((void *)LEAVE, leave, leave_end - leave);
+	memcpy((void *)(LEAVE + LEAVE32), "\xea\x00\xd0\xb3\x5a\x33\x00", 7); // ljmp $CS64, $LEAVE
 
-	__asm__ volatile("mov %%cs, %0; mov %%ss, %1" : "=r"(cs), "=r"(ss));
-	state->frame[1] = cs;
-	state->frame[4] = ss;
+	state->frame[4] = SS;
+	__asm__ volatile("mov %0, %%ds; mov %0, %%es" ::"r"(SS)); // 32-bit code needs them
 	state->mxcsr = mxcsr;
 	if (getauxval(AT_HWCAP2) & 2)
 		__asm__ volatile("rdfsbase %0" : "=r"(fsbase));
