@@ -148,8 +148,14 @@ func (g *Generator) random() (e encoding) {
 	}
 	opmap := g.IntN(16)
 	if opmap == 15 {
-		rxb := byte(g.IntN(8)) << 5
-		e.put(0xc4, rxb|byte(1+g.IntN(3)), byte(g.IntN(256))&^4)
+		rxb, wvp := byte(g.IntN(8))<<5, byte(g.IntN(256))&^4
+		if g.Narrow {
+			rxb |= 0xc0 // else LES
+		}
+		if g.IntN(4) == 0 {
+			wvp |= 0x78 // no register
+		}
+		e.put(0xc4, rxb|byte(1+g.IntN(3)), wvp)
 	} else {
 		switch g.IntN(8) {
 		case 0, 1:
@@ -173,6 +179,9 @@ func (g *Generator) random() (e encoding) {
 	}
 	for e.op = byte(g.IntN(256)); opmap <= 6 && g.notOpcode(e.op); {
 		e.op = byte(g.IntN(256))
+	}
+	if opmap == 15 && g.IntN(2) == 0 {
+		e.op = e.op&7 | 0xf0 // where the instructions on general registers are
 	}
 	modrm := byte(g.IntN(256))
 	e.put(e.op, modrm)
