@@ -121,8 +121,40 @@ func (r *nativeRig) batch(memory []byte) {
 	copy(r.scratch, memory)
 }
 
-// run executes a case as the child does.
+// run executes a case as the child does, one instruction at a time by execute.
 func (r *nativeRig) run(c *difftest.Case) (out difftest.Result) {
+	return r.execute(c, func() bool {
+		if r.c.one() {
+			return true
+		}
+		f := &r.c.fault
+		out.Trap, out.Error, out.CR2 = uint32(f.vector), f.code, f.address
+		return false
+	}, &out)
+}
+
+// loop executes a case by the run loop, a block at a time. There is no IDT: an
+// exception ends in a shutdown, and which one it was is not known.
+func (r *nativeRig) loop(c *difftest.Case, host *difftest.Result) (out difftest.Result) {
+	p := r.c
+	p.shutdown = false
+	return r.execute(c, func() bool {
+		if p.budget = 1; p.pending.Load()&pendingStep != 0 {
+			if p.one() { // POPF set TF
+				return true
+			}
+		} else if p.loop(); !p.shutdown {
+			return true
+		}
+		p.shutdown = false
+		out.Trap, out.Error, out.CR2 = host.Trap, host.Error, host.CR2
+		return false
+	}, &out)
+}
+
+// execute loads the state of a case and has step go on until the case has ended or
+// step is false.
+func (r *nativeRig) execute(c *difftest.Case, step func() bool, result *difftest.Result) (out difftest.Result) {
 	const entry = difftest.Entry - difftest.Code
 	p := r.c
 	end := difftest.Entry + uint64(len(c.Bytes))
@@ -140,23 +172,22 @@ func (r *nativeRig) run(c *difftest.Case) (out difftest.Result) {
 	p.rip = difftest.Entry
 	p.shadow = 0
 	p.pending.Store(0)
-	out.Trap = difftest.NoTrap
+	result.Trap = difftest.NoTrap
 	for range 1 << 16 {
 		off := p.rip - difftest.Code
-		if p.rip == end {
+		if p.rip == end || p.rip == c.Leave() {
+			p.rip = end
 			break
 		}
 		if off < difftest.CodeSize && r.code[off] == 0xcc && (p.rip < difftest.Entry || p.rip > end+4) {
-			out.Trap = vectorBP
+			result.Trap = vectorBP
 			break
 		}
-		if !p.one() {
-			out.Trap = uint32(p.fault.vector)
-			out.Error = p.fault.code
-			out.CR2 = p.fault.address
+		if !step() {
 			break
 		}
 	}
+	out.Trap, out.Error, out.CR2 = result.Trap, result.Error, result.CR2
 	copy(out.GPR[:], p.r[:16])
 	if c.Narrow {
 		for i := range out.GPR {
@@ -325,6 +356,11 @@ func (n *nativeTest) judge(t *testing.T, o *difftest.Oracle, rig *nativeRig, mem
 	in := lastOf(c, host.RIP, host.Trap)
 	ops[in.Op]++
 	if n.differences(&in, c, *host, soft) == nil {
+		if d := n.differences(&in, c, *host, rig.loop(c, host)); d != nil {
+			if failures["loop"]++; failures["loop"] <= 5 {
+				t.Logf("by the run loop: %s\n%s", describe(c), strings.Join(d, "\n"))
+			}
+		}
 		return
 	}
 	if c, host, soft, ok := n.shrink(o, rig, mem, c); ok {

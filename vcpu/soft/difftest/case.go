@@ -20,14 +20,18 @@ const (
 	Entry       = Code + 0x800 // of a case's code
 )
 
+// Leave is where the jump behind the code goes.
+func (c *Case) Leave() uint64 {
+	if c.Narrow {
+		return 0x5ab3d800
+	}
+	return 0x5ab3d000
+}
+
 // Memory returns the code with what the child puts behind it: a jump to its own.
 func (c *Case) Memory() []byte {
-	leave := uint32(0x5ab3d000)
-	if c.Narrow {
-		leave += 0x800
-	}
 	b := append(append(make([]byte, 0, MaxCode+5), c.Bytes...), 0xe9)
-	return binary.LittleEndian.AppendUint32(b, leave-Entry-uint32(len(b))-4)
+	return binary.LittleEndian.AppendUint32(b, uint32(c.Leave()-Entry)-uint32(len(b))-4)
 }
 
 // MaxCode is the longest code of a case, in bytes.
