@@ -69,23 +69,21 @@ func (c *CPU) bitCount(in *decode.Inst) bool {
 	if !ok {
 		return false
 	}
-	f := c.arith()
+	var f uint64
 	var r int
 	switch in.Op {
 	case decode.BSF, decode.BSR:
 		if a == 0 {
-			c.setArith(f | flagZF)
+			c.setArith(flagZF | flagPF)
 			return true // and the destination keeps its value
 		}
 		r = bits.TrailingZeros64(a)
 		if in.Op == decode.BSR {
 			r = bits.Len64(a) - 1
 		}
-		f &^= flagZF
+		f = flagsOf8(uint64(r)) &^ flagZF
 	case decode.POPCNT:
-		r = bits.OnesCount64(a)
-		f = 0
-		if r == 0 {
+		if r = bits.OnesCount64(a); r == 0 {
 			f = flagZF
 		}
 	default:
@@ -93,7 +91,7 @@ func (c *CPU) bitCount(in *decode.Inst) bool {
 		if in.Op == decode.TZCNT {
 			r = min(bits.TrailingZeros64(a), width)
 		}
-		f &^= flagCF | flagZF
+		f = c.arith() & flagOF
 		if r == width {
 			f |= flagCF
 		}

@@ -25,6 +25,7 @@ func (c *CPU) bmi(in *decode.Inst) bool {
 		r := a >> start & (1<<length - 1)
 		c.set(in.Reg, n, r)
 		c.lazy(classLogic, log, r, 0)
+		c.setArith(c.arith()&^flagSF | flagAF)
 	case decode.BLSI:
 		c.isolate(in, a&-a, a != 0)
 	case decode.BLSMSK:

@@ -109,9 +109,9 @@ func (c *CPU) arith() uint64 {
 			af = flagAF
 		}
 	case classShl:
-		cf, of = b>>sign&1, (b^r)>>sign&1
+		cf, of, af = b>>sign&1, (b^r)>>sign&1, flagAF
 	case classShr:
-		cf, of = b&1, (b^r)>>sign&1
+		cf, of, af = b&1, (b^r)>>sign&1, flagAF
 	}
 	v := cf | af | of<<11 | r>>sign&1<<7
 	if r == 0 {

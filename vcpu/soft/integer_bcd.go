@@ -7,24 +7,13 @@ import (
 )
 
 // decimal executes the instructions on binary-coded decimals, which 64-bit mode
-// has not.
+// has not. Flags that are undefined are those of the addition or subtraction done.
 func (c *CPU) decimal(in *decode.Inst) bool {
 	al, ah, f := c.get(rax, 1), c.get(decode.AH, 1), c.arith()
 	low := al&15 > 9 || f&flagAF != 0
 	switch in.Op {
 	case decode.AAA, decode.AAS:
-		ax := c.get(rax, 2)
-		f = 0
-		if low {
-			f = flagAF | flagCF
-			if in.Op == decode.AAA {
-				ax += 0x106
-			} else {
-				ax -= 0x106
-			}
-		}
-		c.set(rax, 2, ax&0xff0f)
-		c.setArith(f | flagsOf8(ax&0xf))
+		c.adjustUnpacked(in.Op, low)
 	case decode.DAA, decode.DAS:
 		high := al > 0x99 || f&flagCF != 0
 		var adjust, carry uint64
@@ -39,12 +28,12 @@ func (c *CPU) decimal(in *decode.Inst) bool {
 			adjust += 0x60
 			carry |= flagCF
 		}
+		op := decode.ADD
 		if in.Op == decode.DAS {
-			adjust = -adjust
+			op = decode.SUB
 		}
-		r := (al + adjust) & 0xff
-		c.set(rax, 1, r)
-		c.setArith(carry | flagsOf8(r))
+		c.set(rax, 1, c.binary(op, 1, al, adjust, 0))
+		c.setArith(c.arith()&^(flagAF|flagCF) | carry)
 	case decode.AAM:
 		base := in.Imm & 0xff
 		if base == 0 {
@@ -53,11 +42,28 @@ func (c *CPU) decimal(in *decode.Inst) bool {
 		c.set(rax, 2, al/base<<8|al%base)
 		c.setArith(flagsOf8(al % base))
 	case decode.AAD:
-		r := (al + ah*in.Imm) & 0xff
-		c.set(rax, 2, r)
-		c.setArith(flagsOf8(r))
+		c.set(rax, 2, c.binary(decode.ADD, 1, al, ah*in.Imm&0xff, 0))
 	}
 	return true
+}
+
+// adjustUnpacked is AAA and AAS.
+func (c *CPU) adjustUnpacked(op decode.Op, low bool) {
+	ax := c.get(rax, 2)
+	switch {
+	case !low:
+		c.binary(decode.OR, 2, ax, 0, 0)
+	case op == decode.AAA:
+		ax = c.binary(decode.ADD, 2, ax, 0x106, 0)
+	default:
+		ax = c.binary(decode.SUB, 2, ax, 0x106, 0)
+	}
+	c.set(rax, 2, ax&0xff0f)
+	f := c.arith() &^ (flagAF | flagCF)
+	if low {
+		f |= flagAF | flagCF
+	}
+	c.setArith(f)
 }
 
 // flagsOf8 are SF, ZF and PF of a byte.

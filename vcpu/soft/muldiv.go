@@ -66,8 +66,8 @@ func signedProduct(n uint8, a, b uint64) (high, low uint64) {
 	return p >> (8 * n) & sizeMask(n), p & sizeMask(n)
 }
 
-// divide executes DIV and IDIV: #DE for a quotient that does not fit. Flags keep
-// their values.
+// divide executes DIV and IDIV: #DE for a quotient that does not fit. All flags are
+// undefined.
 func (c *CPU) divide(in *decode.Inst) bool {
 	n := in.Size
 	d, ok := c.readRM(in)
@@ -87,6 +87,7 @@ func (c *CPU) divide(in *decode.Inst) bool {
 	if !ok {
 		return c.raise(vectorDE)
 	}
+	c.setArith(c.arith()&(flagCF|flagOF) | flagAF)
 	if n == 1 {
 		c.set(rax, 2, r&0xff<<8|q&0xff)
 		return true

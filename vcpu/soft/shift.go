@@ -111,31 +111,48 @@ func (c *CPU) shiftDouble(in *decode.Inst) bool {
 	return c.update(in, false, func(a uint64) uint64 { return c.shiftedDouble(op, n, a, b, count) }) || c.restoreFlags(saved)
 }
 
-// shiftedDouble shifts bits of b into a. Of 16-bit operands, counts above 16 are
-// undefined: processors shift a itself in behind b.
+// shiftedDouble shifts bits of b into a.
 func (c *CPU) shiftedDouble(op decode.Op, n uint8, a, b uint64, count uint) uint64 {
 	if count == 0 {
 		return a
 	}
 	log, mask, width := log2(n), sizeMask(n), 8*uint(n)
 	var last, r uint64 // the value before the last of the single shifts, and after it
-	if op == decode.SHLD {
-		if n == 2 {
-			wide := a<<32 | b<<16 | a
-			last, r = wide<<(count-1)>>32&mask, wide<<count>>32&mask
-		} else {
-			last, r = a<<(count-1)|b>>(width+1-count), (a<<count|b>>(width-count))&mask
-		}
+	switch {
+	case n == 2:
+		return c.shiftedWord(op, a, b, count)
+	case op == decode.SHLD:
+		last, r = a<<(count-1)|b>>(width+1-count), (a<<count|b>>(width-count))&mask
 		c.lazy(classShl, log, r, last)
+	default:
+		last, r = (a>>(count-1)|b<<(width+1-count))&mask, (a>>count|b<<(width-count))&mask
+		c.lazy(classShr, log, r, last)
+	}
+	return r
+}
+
+// shiftedWord does it with 16-bit operands. Counts above 16 are undefined: b is
+// shifted in once more, and CF is 0.
+func (c *CPU) shiftedWord(op decode.Op, a, b uint64, count uint) uint64 {
+	if op == decode.SHLD {
+		wide := a<<32 | b<<16 | b
+		last, r := wide<<(count-1)>>32, wide<<count>>32&0xffff
+		c.lazy(classShl, size16, r, last)
+		if count >= 16 {
+			f := c.arith() &^ flagOF
+			if count > 16 {
+				f &^= flagCF
+			}
+			c.setArith(f | f&flagCF<<11)
+		}
 		return r
 	}
-	if n == 2 {
-		wide := a<<32 | b<<16 | a
-		last, r = wide>>(count-1)&mask, wide>>count&mask
-	} else {
-		last, r = (a>>(count-1)|b<<(width+1-count))&mask, (a>>count|b<<(width-count))&mask
+	wide := b<<32 | b<<16 | a
+	last, r := wide>>(count-1)&0xffff, wide>>count&0xffff
+	c.lazy(classShr, size16, r, last)
+	if count > 16 {
+		c.setArith(c.arith() &^ flagCF)
 	}
-	c.lazy(classShr, log, r, last)
 	return r
 }
 

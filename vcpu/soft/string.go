@@ -29,10 +29,10 @@ func (c *CPU) str(in *decode.Inst) bool {
 			return c.repeated(in, count-n, false)
 		}
 	}
-	pending, saved := c.pending.Load(), c.saveFlags()
+	pending := c.pending.Load()
 	for {
 		if !c.element(in) {
-			return c.restoreFlags(saved) // SDM 2, REP: flags are those from before
+			return false // and what was done stays done
 		}
 		count--
 		c.set(rcx, in.Addr, count)
