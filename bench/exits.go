@@ -138,13 +138,12 @@ func (o ExitsOptions) run(ctx context.Context, v variant, depth int, probe *hw.P
 
 func summarise(name string, depth int, runs []*vmm.Report) ExitsRow {
 	row := ExitsRow{Variant: name, Depth: depth}
-	median := func(f func(*vmm.Report) float64) float64 {
+	middle := func(f func(*vmm.Report) float64) float64 {
 		values := make([]float64, len(runs))
 		for i, r := range runs {
 			values[i] = f(r)
 		}
-		slices.Sort(values)
-		return values[len(values)/2]
+		return median(values)
 	}
 	each := func(prefix string) func(*vmm.Report) float64 {
 		return func(r *vmm.Report) float64 { return ratio(float64(r.ExitSum(prefix)), float64(r.Completions)) }
@@ -153,13 +152,13 @@ func summarise(name string, depth int, runs []*vmm.Report) ExitsRow {
 		row.Completions += r.Completions
 		row.Interrupts += r.UserInterrupts
 	}
-	row.ExitsPerCompletion = median(func(r *vmm.Report) float64 { return r.ExitsPerCompletion })
-	row.KVMExits = median(each("kvm.exits"))
-	row.Interpreted = median(each("kvm.insn_emulation"))
-	row.UserExits = median(each("user."))
-	row.P50 = int64(median(func(r *vmm.Report) float64 { return float64(r.Latency.P50) }))
-	row.P99 = int64(median(func(r *vmm.Report) float64 { return float64(r.Latency.P99) }))
-	row.CompletionsPerSec = median(func(r *vmm.Report) float64 { return ratio(float64(r.Completions), r.Seconds) })
+	row.ExitsPerCompletion = middle(func(r *vmm.Report) float64 { return r.ExitsPerCompletion })
+	row.KVMExits = middle(each("kvm.exits"))
+	row.Interpreted = middle(each("kvm.insn_emulation"))
+	row.UserExits = middle(each("user."))
+	row.P50 = int64(middle(func(r *vmm.Report) float64 { return float64(r.Latency.P50) }))
+	row.P99 = int64(middle(func(r *vmm.Report) float64 { return float64(r.Latency.P99) }))
+	row.CompletionsPerSec = middle(func(r *vmm.Report) float64 { return ratio(float64(r.Completions), r.Seconds) })
 	return row
 }
 

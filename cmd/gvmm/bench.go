@@ -21,7 +21,7 @@ func benchCommand() *cobra.Command {
 		Short: "Experiments, each against its control in the same run",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(benchExitsCommand())
+	c.AddCommand(benchExitsCommand(), benchVsQEMUCommand())
 	return c
 }
 
@@ -86,17 +86,7 @@ func runBenchExits(cmd *cobra.Command, o bench.ExitsOptions, asJSON bool) error 
 	}
 	o.Progress = progress(cmd.ErrOrStderr(), "bench exits")
 	result, err := bench.Exits(cmd.Context(), o)
-	var setup *bench.SetupError
-	switch {
-	case errors.As(err, &setup):
-		return setup.Err
-	case err != nil:
-		return &failed{err}
-	case asJSON:
-		return printJSON(cmd.OutOrStdout(), result)
-	}
-	printExits(cmd.OutOrStdout(), result)
-	return nil
+	return benchOutcome(cmd, result, err, asJSON, func(w io.Writer) { printExits(w, result) })
 }
 
 func printExits(w io.Writer, r *bench.ExitsResult) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"gvmm/irqchip"
 	"gvmm/vmm/memory"
 )
 
@@ -37,7 +38,7 @@ type stillClock struct{}
 func (stillClock) TSC() uint64 { return 0 }
 func (stillClock) Hz() uint64  { return 1e9 }
 
-// Layout of flatCPU's memory: 16 MiB, mapped where it is by 4 KiB pages.
+// Layout of flatCPU's memory: 16 MiB, mapped where it is by 4 KiB pages, for everybody.
 const (
 	flatRAM    = 16 << 20
 	flatPages  = 0x100000
@@ -57,13 +58,13 @@ func flatCPU(t testing.TB, code []byte) *CPU {
 	require.NoError(t, err)
 	require.NoError(t, mem.WriteAt(code, flatCode))
 	for _, e := range [][2]uint64{{flatPages, flatPages + 0x1000}, {flatPages + 0x1000, flatPages + 0x2000}} {
-		require.NoError(t, mem.Store64(e[0], e[1]|pteP|pteW))
+		require.NoError(t, mem.Store64(e[0], e[1]|pteP|pteW|pteU))
 	}
 	for i := range uint64(flatRAM >> 21) {
 		table := flatPages + 0x3000 + i<<12
-		require.NoError(t, mem.Store64(flatPages+0x2000+i*8, table|pteP|pteW))
+		require.NoError(t, mem.Store64(flatPages+0x2000+i*8, table|pteP|pteW|pteU))
 		for j := range uint64(512) {
-			require.NoError(t, mem.Store64(table+j*8, i<<21|j<<12|pteP|pteW))
+			require.NoError(t, mem.Store64(table+j*8, i<<21|j<<12|pteP|pteW|pteU))
 		}
 	}
 	c.waitSIPI = false
@@ -95,24 +96,62 @@ func assemble(t testing.TB, source string) []byte {
 	return b
 }
 
-// BenchmarkLoops gives guest MIPS for the kinds of code that programs are made of.
+// loopNames are those of the offsets in testdata/loops.S.
+var loopNames = []string{
+	"ALU", "call", "table", "words", "random", "memory", "branch", "SSE", "system call", "trap", "interrupt", "user interrupt",
+}
+
+// loopCPU is a flatCPU with interrupts, at the start of loop i.
+func loopCPU(t testing.TB, code []byte, i int, iterations uint64) *CPU {
+	t.Helper()
+	c := flatCPU(t, code)
+	chip := irqchip.NewSoft(irqchip.SoftConfig{CPUs: 1, Signal: func(_ int, s irqchip.Signal, _ uint8) {
+		if s == irqchip.SignalInterrupt {
+			c.Interrupt()
+		}
+	}})
+	c.apic = chip.Local(0)
+	c.config.Virtual, c.config.UINTR = true, true
+	c.sleeping.Store(false)
+	c.rip += uint64(binary.LittleEndian.Uint32(code[4*i:]))
+	c.r[rcx] = iterations
+	return c
+}
+
+// finish runs the loop to its end.
+func finish(t testing.TB, c *CPU) {
+	t.Helper()
+	for !c.idle {
+		require.NoError(t, c.Slice(1<<20))
+	}
+}
+
+func TestLoopsRunToTheirEnd(t *testing.T) {
+	code := assemble(t, "testdata/loops.S")
+	for i, name := range loopNames {
+		c := loopCPU(t, code, i, 64)
+		finish(t, c)
+		require.True(t, c.halted, name)
+		require.GreaterOrEqual(t, c.ran, uint64(64*3), name)
+		if name == "user interrupt" {
+			require.EqualValues(t, 64, c.stats.delivered.Load())
+			require.EqualValues(t, 64, c.stats.notified.Load())
+		}
+	}
+}
+
+// BenchmarkLoops gives guest MIPS for the kinds of code that programs are made of, 1024 iterations a round.
 func BenchmarkLoops(b *testing.B) {
 	code := assemble(b, "testdata/loops.S")
-	for i, name := range []string{"ALU", "call", "table", "words", "random", "SSE"} {
+	for i, name := range loopNames {
 		b.Run(name, func(b *testing.B) {
-			c := flatCPU(b, code)
-			c.rip += uint64(binary.LittleEndian.Uint32(code[4*i:]))
-			c.r[rcx] = uint64(b.N)*1000 + 64
+			const iterations = 1024
+			c := loopCPU(b, code, i, uint64(b.N)*iterations)
 			b.ReportAllocs()
 			b.ResetTimer()
-			for !c.halted {
-				if c.budget <= 0 {
-					c.budget = quantum
-				}
-				c.loop()
-				require.False(b, c.shutdown)
-			}
+			finish(b, c)
 			b.ReportMetric(float64(c.ran)/1e6/b.Elapsed().Seconds(), "MIPS")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/iterations, "ns/iteration")
 		})
 	}
 }
