@@ -35,7 +35,7 @@ const (
 	rigTables  = 0x1000
 	rigScratch = 0x10000
 	rigCode    = rigScratch + difftest.ScratchSize
-	rigRAM     = 0x20000
+	nativeRAM     = 0x20000
 )
 
 // frozenClock is a clock for who does not look at it.
@@ -66,7 +66,7 @@ func (quietAPIC) Reset()                        {}
 // newNativeRig makes one; wide addresses have 57 bits.
 func newNativeRig(t testing.TB, wide bool) *nativeRig {
 	mem := memory.New()
-	require.NoError(t, mem.AddRAM(0, rigRAM))
+	require.NoError(t, mem.AddRAM(0, nativeRAM))
 	t.Cleanup(func() { _ = mem.Close() })
 	view := func(pa, n uint64) []byte {
 		b, err := mem.View(pa, n)
