@@ -882,12 +882,12 @@ run:
 		case opADDRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			v = uint64(uint8(v + w))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opADDRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v + w))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opADDRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -899,7 +899,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			v, w = uint64(uint8(r[o.a&31])), v
 			v = uint64(uint8(v + w))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opADDMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -911,7 +911,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(r[o.b&31]))
 			v = uint64(uint8(v + w))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADDMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -923,7 +923,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v + w))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADDRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
@@ -1020,12 +1020,12 @@ run:
 		case opORRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			v |= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opORRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			v |= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opORRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1037,7 +1037,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			v, w = uint64(uint8(r[o.a&31])), v
 			v |= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opORMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1049,7 +1049,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(r[o.b&31]))
 			v |= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opORMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1061,7 +1061,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(uint64(o.imm)))
 			v |= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opORRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
@@ -1159,13 +1159,13 @@ run:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			off = c.carry()
 			v = uint64(uint8(v + w + off))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8+uint8(off)*(classAdc-classAdd), v, w
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(off)*(classAdc-classAdd), v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opADCRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			off = c.carry()
 			v = uint64(uint8(v + w + off))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8+uint8(off)*(classAdc-classAdd), v, w
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(off)*(classAdc-classAdd), v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opADCRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1178,7 +1178,7 @@ run:
 			v, w = uint64(uint8(r[o.a&31])), v
 			off = c.carry()
 			v = uint64(uint8(v + w + off))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8+uint8(off)*(classAdc-classAdd), v, w
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(off)*(classAdc-classAdd), v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opADCMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1191,7 +1191,7 @@ run:
 			w = uint64(uint8(r[o.b&31]))
 			cf = c.carry()
 			v = uint64(uint8(v + w + cf))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8+uint8(cf)*(classAdc-classAdd), v, w
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADCMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1204,7 +1204,7 @@ run:
 			w = uint64(uint8(uint64(o.imm)))
 			cf = c.carry()
 			v = uint64(uint8(v + w + cf))
-			c.flagKind, c.flagR, c.flagB = classAdd|size8+uint8(cf)*(classAdc-classAdd), v, w
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADCRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
@@ -1312,13 +1312,13 @@ run:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			off = c.carry()
 			v = uint64(uint8(v - w - off))
-			c.flagKind, c.flagR, c.flagB = classSub|size8+uint8(off)*(classSbb-classSub), v, w
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(off)*(classSbb-classSub), v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opSBBRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			off = c.carry()
 			v = uint64(uint8(v - w - off))
-			c.flagKind, c.flagR, c.flagB = classSub|size8+uint8(off)*(classSbb-classSub), v, w
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(off)*(classSbb-classSub), v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opSBBRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1331,7 +1331,7 @@ run:
 			v, w = uint64(uint8(r[o.a&31])), v
 			off = c.carry()
 			v = uint64(uint8(v - w - off))
-			c.flagKind, c.flagR, c.flagB = classSub|size8+uint8(off)*(classSbb-classSub), v, w
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(off)*(classSbb-classSub), v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opSBBMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1344,7 +1344,7 @@ run:
 			w = uint64(uint8(r[o.b&31]))
 			cf = c.carry()
 			v = uint64(uint8(v - w - cf))
-			c.flagKind, c.flagR, c.flagB = classSub|size8+uint8(cf)*(classSbb-classSub), v, w
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSBBMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1357,7 +1357,7 @@ run:
 			w = uint64(uint8(uint64(o.imm)))
 			cf = c.carry()
 			v = uint64(uint8(v - w - cf))
-			c.flagKind, c.flagR, c.flagB = classSub|size8+uint8(cf)*(classSbb-classSub), v, w
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSBBRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
@@ -1464,12 +1464,12 @@ run:
 		case opANDRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opANDRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opANDRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1481,7 +1481,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			v, w = uint64(uint8(r[o.a&31])), v
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opANDMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1493,7 +1493,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(r[o.b&31]))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opANDMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1505,7 +1505,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(uint64(o.imm)))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opANDRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
@@ -1602,12 +1602,12 @@ run:
 		case opSUBRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opSUBRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opSUBRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1619,7 +1619,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			v, w = uint64(uint8(r[o.a&31])), v
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opSUBMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1631,7 +1631,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(r[o.b&31]))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSUBMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1643,7 +1643,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSUBRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
@@ -1740,12 +1740,12 @@ run:
 		case opXORRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			v ^= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opXORRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			v ^= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opXORRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1757,7 +1757,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			v, w = uint64(uint8(r[o.a&31])), v
 			v ^= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			r[o.a&31] = r[o.a&31]&^0xff | v
 		case opXORMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1769,7 +1769,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(r[o.b&31]))
 			v ^= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opXORMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
@@ -1781,7 +1781,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(uint64(o.imm)))
 			v ^= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opZero32:
 			r[o.a&31] = 0
@@ -1884,11 +1884,11 @@ run:
 		case opCMPRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPRM8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
@@ -1899,7 +1899,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			v, w = uint64(uint8(r[o.a&31])), v
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
@@ -1910,7 +1910,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(r[o.b&31]))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
@@ -1921,7 +1921,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v - w))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, v, w
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
 			v = uint64(uint32(v - w))
@@ -2007,11 +2007,11 @@ run:
 		case opTESTRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTMR8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
@@ -2022,7 +2022,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(r[o.b&31]))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTMI8:
 			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
@@ -2033,7 +2033,7 @@ run:
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
 			w = uint64(uint8(uint64(o.imm)))
 			v &= w
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTRR32:
 			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
 			v &= w
@@ -2725,7 +2725,7 @@ run:
 			}
 		case opCMPJBRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v < w {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2733,7 +2733,7 @@ run:
 			}
 		case opCMPJBRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v < w {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2741,7 +2741,7 @@ run:
 			}
 		case opCMPJNBRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2749,7 +2749,7 @@ run:
 			}
 		case opCMPJNBRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2757,7 +2757,7 @@ run:
 			}
 		case opCMPJZRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v == w {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2765,7 +2765,7 @@ run:
 			}
 		case opCMPJZRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v == w {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2773,7 +2773,7 @@ run:
 			}
 		case opTESTJZRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2781,7 +2781,7 @@ run:
 			}
 		case opTESTJZRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2789,7 +2789,7 @@ run:
 			}
 		case opCMPJNZRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v != w {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2797,7 +2797,7 @@ run:
 			}
 		case opCMPJNZRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v != w {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2805,7 +2805,7 @@ run:
 			}
 		case opTESTJNZRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2813,7 +2813,7 @@ run:
 			}
 		case opTESTJNZRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2821,7 +2821,7 @@ run:
 			}
 		case opCMPJBERR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2829,7 +2829,7 @@ run:
 			}
 		case opCMPJBERI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2837,7 +2837,7 @@ run:
 			}
 		case opCMPJNBERR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v > w {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2845,7 +2845,7 @@ run:
 			}
 		case opCMPJNBERI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v > w {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2853,7 +2853,7 @@ run:
 			}
 		case opTESTJSRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) < 0 {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2861,7 +2861,7 @@ run:
 			}
 		case opTESTJSRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) < 0 {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2869,7 +2869,7 @@ run:
 			}
 		case opTESTJNSRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) >= 0 {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2877,7 +2877,7 @@ run:
 			}
 		case opTESTJNSRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) >= 0 {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2885,7 +2885,7 @@ run:
 			}
 		case opCMPJLRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) < int8(w) {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2893,7 +2893,7 @@ run:
 			}
 		case opCMPJLRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) < int8(w) {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2901,7 +2901,7 @@ run:
 			}
 		case opCMPJNLRR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) >= int8(w) {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2909,7 +2909,7 @@ run:
 			}
 		case opCMPJNLRI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) >= int8(w) {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2917,7 +2917,7 @@ run:
 			}
 		case opCMPJLERR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) <= int8(w) {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2925,7 +2925,7 @@ run:
 			}
 		case opCMPJLERI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) <= int8(w) {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2933,7 +2933,7 @@ run:
 			}
 		case opTESTJLERR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) <= 0 {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2941,7 +2941,7 @@ run:
 			}
 		case opTESTJLERI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) <= 0 {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2949,7 +2949,7 @@ run:
 			}
 		case opCMPJNLERR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) > int8(w) {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2957,7 +2957,7 @@ run:
 			}
 		case opCMPJNLERI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classSub|size8, uint64(uint8(v-w)), w
+			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) > int8(w) {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1
@@ -2965,7 +2965,7 @@ run:
 			}
 		case opTESTJNLERR8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) > 0 {
 				c.rip = start + uint64(o.imm)
 				link = 1
@@ -2973,7 +2973,7 @@ run:
 			}
 		case opTESTJNLERI8:
 			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
-			c.flagKind, c.flagR, c.flagB = classLogic|size8, v&w, 0
+			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) > 0 {
 				c.rip = start + uint64(int64(o.disp))
 				link = 1

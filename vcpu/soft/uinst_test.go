@@ -69,6 +69,10 @@ func tableCPU(t *testing.T, k *uintrtest.Case) (*CPU, *loopAPIC) {
 		p := at(e, 8)
 		le.PutUint64(p, le.Uint64(p)|pteU)
 	}
+	for la := uint64(0); la < 1<<20; la += 4096 {
+		p := at(flatPages+0x3000+la>>12*8, 8)
+		le.PutUint64(p, le.Uint64(p)&^pteU)
+	}
 	user(b.StackTop, false)
 	user(b.StackTop-4096, true)
 	user(b.StackTop-2*4096, true)

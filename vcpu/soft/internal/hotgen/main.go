@@ -79,8 +79,16 @@ func set(n int, reg, e string) string {
 	return fmt.Sprintf("%s = %s\n", reg, e)
 }
 
+// kind is a class of flags with the operand size, of which one byte's is 0.
+func kind(class string, n int) string {
+	if n == 1 {
+		return class
+	}
+	return class + "|" + sizeName(n)
+}
+
 func lazy(class string, n int, result, b string) string {
-	return fmt.Sprintf("c.flagKind, c.flagR, c.flagB = %s|%s, %s, %s\n", class, sizeName(n), result, b)
+	return fmt.Sprintf("c.flagKind, c.flagR, c.flagB = %s, %s, %s\n", kind(class, n), result, b)
 }
 
 // alu computes v = v OP w with flags; v and w are cut to n bytes.
@@ -98,10 +106,10 @@ func alu(op string, n int) string {
 		return "v ^= w\n" + lazy("classLogic", n, "v", "0")
 	case "ADC":
 		return "off = c.carry()\nv = " + cut(n, "v + w + off") + "\n" +
-			fmt.Sprintf("c.flagKind, c.flagR, c.flagB = classAdd|%s+uint8(off)*(classAdc-classAdd), v, w\n", sizeName(n))
+			fmt.Sprintf("c.flagKind, c.flagR, c.flagB = %s+uint8(off)*(classAdc-classAdd), v, w\n", kind("classAdd", n))
 	case "SBB":
 		return "off = c.carry()\nv = " + cut(n, "v - w - off") + "\n" +
-			fmt.Sprintf("c.flagKind, c.flagR, c.flagB = classSub|%s+uint8(off)*(classSbb-classSub), v, w\n", sizeName(n))
+			fmt.Sprintf("c.flagKind, c.flagR, c.flagB = %s+uint8(off)*(classSbb-classSub), v, w\n", kind("classSub", n))
 	}
 	log.Fatal(op)
 	return ""
