@@ -51,6 +51,8 @@ type CPU struct {
 	tsc atomic.Pointer[TSC]
 
 	interrupted func()        // if set, called after EINTR; may change synchronised registers
+	debug       *hostDebug    // nil: no debugger
+	answered    bool          // the last exit waits for KVM to go on with it
 	notified    atomic.Uint32 // vector of a kick that is to be taken, 0 for none
 }
 
@@ -160,7 +162,9 @@ func (c *CPU) Run(h vcpu.Handler, stop *atomic.Bool) error {
 	defer c.readTSC() // the guest may have moved it
 	defer c.thread.Store(0)
 	for !stop.Load() {
-		switch err := c.vcpu.Run(); err {
+		err := c.vcpu.Run()
+		c.answered = err == nil
+		switch err {
 		case nil:
 			if err := c.serve(h); err != nil {
 				return err
@@ -214,6 +218,8 @@ func (c *CPU) serve(h vcpu.Handler) error {
 		if m := c.run.MSR(); !c.writeMSR(h, m.Index, m.Data) {
 			c.run.RefuseMSR()
 		}
+	case kvm.ExitDebug:
+		return c.trapped()
 	case kvm.ExitHLT:
 		c.exits.Count(vcpu.Halt)
 	case kvm.ExitIntr, kvm.ExitIRQWindowOpen:

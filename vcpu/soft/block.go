@@ -216,9 +216,20 @@ func (c *CPU) decode(la, pa uint64) *block {
 	bytes := host.bytes(off, int(4096-off))
 	first := h.n
 	for n := 0; n < blockInsts; n++ {
+		if c.marked(la + uint64(b.bytes)) {
+			if n == blockInsts-1 {
+				break
+			}
+			h.insts[h.n] = decode.Inst{} // UD of no length
+			h.n++
+			n++
+		}
 		in, err := decode.Decode(bytes, c.mode)
 		if err != nil {
-			if n > 0 {
+			if b.bytes > 0 {
+				if h.insts[h.n-1].Len == 0 {
+					h.n--
+				}
 				break
 			}
 			if in, ok = c.decodeAcross(la, bytes, b); !ok {

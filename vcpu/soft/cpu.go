@@ -51,6 +51,7 @@ const (
 	pendingTimer  // the local APIC's timer may be due
 	pendingShadow // CPU.shadow is set
 	pendingStep   // instructions are executed one by one
+	pendingDebug  // a debugger's step, or a watchpoint that was met
 )
 
 // table is GDTR or IDTR.
@@ -127,6 +128,7 @@ type CPU struct {
 	waitSIPI bool // after INIT, and at power-on but for processor 0
 	nmiMask  bool // between an NMI and its IRET
 	monitor  monitor
+	debug    *debugger
 
 	tlbs [tlbTables]tlb
 	flush

@@ -67,6 +67,7 @@ func (c *CPU) watch(la uint64, n uint8, write bool) {
 			c.trap |= 1 << i
 		}
 	}
+	c.watchDebug(la, uint64(n), write)
 }
 
 // watchPort looks for an I/O breakpoint.

@@ -21,8 +21,11 @@ func (c *CPU) execute(in *decode.Inst) bool {
 	case decode.GroupSIMD:
 		return c.simd(in)
 	}
-	if in.Op == decode.TOOLONG {
+	switch {
+	case in.Op == decode.TOOLONG:
 		return c.gp0()
+	case in.Len == 0:
+		return c.debugMark()
 	}
 	return c.ud()
 }

@@ -342,8 +342,11 @@ func (c *CPU) checked() bool {
 	return c.cpl == 3 && c.rflags&flagAC != 0 && c.cr0&cr0AM != 0 || c.dataBreakpoints()
 }
 
-// dataBreakpoints reports that DR7 enables one on data.
+// dataBreakpoints reports that DR7 enables one on data, or a debugger has one.
 func (c *CPU) dataBreakpoints() bool {
+	if c.debug != nil && len(c.debug.Watches) > 0 {
+		return true
+	}
 	for i := range 4 {
 		if c.dr7>>(2*i)&3 != 0 && c.dr7>>(16+4*i)&1 != 0 {
 			return true

@@ -34,6 +34,9 @@ func (c *CPU) Run(h vcpu.Handler, stop *atomic.Bool) error {
 func (c *CPU) Slice(n int64) error {
 	end := c.ran + uint64(n)
 	for c.pending.Load()&pendingStop == 0 && c.ran < end {
+		if c.debug != nil && c.debug.stop {
+			break
+		}
 		if c.budget <= 0 {
 			c.budget = quantum
 			c.tick()
@@ -50,7 +53,7 @@ func (c *CPU) Slice(n int64) error {
 			return c.failure("triple fault")
 		}
 	}
-	return nil
+	return c.debugStop()
 }
 
 func (c *CPU) retire(n int) {
@@ -61,6 +64,9 @@ func (c *CPU) retire(n int) {
 // except delivers what c.fault holds.
 func (c *CPU) except() {
 	c.smc = false
+	if c.debug != nil && c.debugFault() {
+		return
+	}
 	c.deliverFault()
 }
 
@@ -147,6 +153,9 @@ func (c *CPU) attend(p uint32) (again bool, err error) {
 		c.pending.And(^pendingSIPI)
 		return true, nil
 	}
+	if c.debug != nil && c.debug.Step && !c.halted {
+		return true, c.debugStep()
+	}
 	if c.shadow != 0 {
 		return true, c.shadowed()
 	}
@@ -155,6 +164,9 @@ func (c *CPU) attend(p uint32) (again bool, err error) {
 			return true, err
 		}
 		if !c.halted {
+			if c.stopHere() {
+				return true, nil
+			}
 			return true, c.step()
 		}
 	}
@@ -215,6 +227,9 @@ func (c *CPU) external() (took bool, err error) {
 
 // shadowed executes the instruction in the shadow of STI, MOV SS or POP SS.
 func (c *CPU) shadowed() error {
+	if c.stopHere() {
+		return nil
+	}
 	s := c.shadow
 	c.shadow = 0
 	c.pending.And(^pendingShadow)
@@ -279,6 +294,9 @@ func (c *CPU) one() bool {
 		return false
 	}
 	in := b.insts[0]
+	if in.Len == 0 {
+		in = b.insts[1] // behind a debugger's mark
+	}
 	c.next = c.rip + uint64(in.Len)
 	if c.mode != decode.Mode64 {
 		c.next &= 0xffffffff
@@ -324,13 +342,13 @@ func (c *CPU) sleep() error {
 	if c.halted {
 		until := c.machine.clock.TSC() + uint64(spin.Seconds()*hz)
 		for c.machine.clock.TSC() < min(until, deadline) {
-			if c.pending.Load() != 0 {
+			if c.awake() {
 				return nil
 			}
 			runtime.Gosched()
 		}
 	}
-	if c.pending.Load() != 0 {
+	if c.awake() {
 		return nil
 	}
 	wait := time.Hour
@@ -350,6 +368,22 @@ func (c *CPU) sleep() error {
 	}
 	c.tick()
 	return nil
+}
+
+// awake reports that something is pending which a processor that sleeps has to look at. How its
+// instructions are executed is not, nor what it cannot take: time must go on then.
+func (c *CPU) awake() bool {
+	idle := pendingStep | pendingDebug
+	if c.waitSIPI {
+		idle |= pendingNMI | pendingInterrupt | pendingUser | pendingShadow
+	}
+	if c.rflags&flagIF == 0 {
+		idle |= pendingInterrupt
+	}
+	if c.nmiMask {
+		idle |= pendingNMI
+	}
+	return c.pending.Load()&^idle != 0
 }
 
 func (c *CPU) failure(what string) error {

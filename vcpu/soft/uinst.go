@@ -62,6 +62,7 @@ func (c *CPU) view(la uint64, n int, a access, write bool) ([]byte, error) {
 	if write {
 		a |= accessWrite
 	}
+	c.watchDebug(la, uint64(n), write)
 	pa, ok := c.translate(la, a)
 	if !ok {
 		c.uintrFault = uintr.Fault{Vector: c.fault.vector, ErrorCode: c.fault.code, Address: c.fault.address}
