@@ -14,15 +14,16 @@ const (
 // block is a run of instructions in one physical page: control enters at its start
 // and leaves at its end, or by a fault. It is the unit that a translator compiles.
 type block struct {
-	key   uint64 // physical address and decoding mode; dead once it was dropped
-	ops   []op
-	insts []decode.Inst
-	link  [2]*block // where a branch within the page goes: not taken, taken
-	pa2   uint64    // the page of an instruction that crosses into it, else 0
-	bytes uint32    // length in bytes
-	chain *block    // in its bucket
-	page  *block    // in its page
-	tail  *block    // in the page of its last bytes, if it crosses
+	key   uint64        // physical address and decoding mode; dead once it was dropped
+	first *op           // of its ops, in one array, opEnd behind the last
+	insts []decode.Inst // what they stand for
+	count int64         // of insts
+	link  [2]*block     // where a branch within the page goes: not taken, taken
+	pa2   uint64        // the page of an instruction that crosses into it, else 0
+	bytes uint32        // length in bytes
+	chain *block        // in its bucket
+	page  *block        // in its page
+	tail  *block        // in the page of its last bytes, if it crosses
 }
 
 // dead is the key of a dropped block.
@@ -53,10 +54,10 @@ type jump struct {
 }
 
 type chunk struct {
-	ops     []op
-	insts   []decode.Inst
-	blocks  []block
-	n, used int
+	ops         []op
+	insts       []decode.Inst
+	blocks      []block
+	n, used, op int // of insts, blocks, ops
 }
 
 func (b *blocks) init() {
@@ -79,7 +80,7 @@ func (c *CPU) room() *chunk {
 	}
 	if len(k.chunks) < maxChunks {
 		k.chunks = append(k.chunks, &chunk{
-			ops: make([]op, chunkInsts), insts: make([]decode.Inst, chunkInsts), blocks: make([]block, chunkInsts/4),
+			ops: make([]op, chunkInsts+chunkInsts/4), insts: make([]decode.Inst, chunkInsts), blocks: make([]block, chunkInsts/4),
 		})
 		return k.chunks[k.chunk]
 	}
@@ -102,7 +103,7 @@ func (c *CPU) dropAll() {
 	clear(k.tails)
 	clear(k.jumps)
 	for _, h := range k.chunks {
-		h.n, h.used = 0, 0
+		h.n, h.used, h.op = 0, 0, 0
 	}
 	k.chunk = 0
 	c.generation++
@@ -246,7 +247,10 @@ func (c *CPU) decode(la, pa uint64) *block {
 	}
 	h.used++
 	b.insts = h.insts[first:h.n:h.n]
-	b.ops = c.lower(b.insts, h.ops[first:first:h.n])
+	b.count = int64(len(b.insts))
+	ops := c.lower(b.insts, h.ops[h.op:h.op])
+	h.op += len(ops)
+	b.first = &ops[0]
 	c.enter(b)
 	return b
 }

@@ -63,9 +63,9 @@ type table struct {
 // CPU is one processor. Its exported methods but Run may be called from any
 // goroutine.
 type CPU struct {
-	// r holds the general-purpose registers, then r[16], always 0, and r[17], where the block under way began. A power of
-	// two, so that a masked index needs no check.
-	r [32]uint64
+	// r holds the general-purpose registers, then r[16], always 0, and r[17], where the block under way began. No more is
+	// used, but any index of 8 bits is valid and needs no check.
+	r [256]uint64
 
 	// The last instruction's arithmetic flags, not yet computed: see flags.go.
 	flagKind uint8
@@ -136,7 +136,7 @@ type CPU struct {
 	inbox  inbox
 	buffer [8]byte // of an access that is not one load or store
 	budget int64   // instructions until the run loop looks at the clock
-	ran    uint64  // instructions retired
+	limit  uint64  // instructions retired when the budget is used up
 
 	exits    vcpu.Exits
 	stats    counters

@@ -79,3 +79,6 @@ func cas8(p unsafe.Pointer, old, new uint8) bool
 func hostAt(ram []byte, off uint64) hostPage {
 	return hostPage{unsafe.Pointer(&ram[off&^0xfff])}
 }
+
+// opSize is the distance of two ops.
+const opSize = unsafe.Sizeof(op{})

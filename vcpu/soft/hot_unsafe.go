@@ -11,144 +11,229 @@ import (
 
 const (
 	opGeneric uint16 = iota // by CPU.execute
+	opEnd                   // behind the last instruction
 	opADDRR8
 	opADDRI8
 	opADDRM8
+	opADDRM8Base
 	opADDMR8
+	opADDMR8Base
 	opADDMI8
+	opADDMI8Base
 	opADDRR32
 	opADDRI32
 	opADDRM32
+	opADDRM32Base
 	opADDMR32
+	opADDMR32Base
 	opADDMI32
+	opADDMI32Base
 	opADDRR64
 	opADDRI64
 	opADDRM64
+	opADDRM64Base
 	opADDMR64
+	opADDMR64Base
 	opADDMI64
+	opADDMI64Base
 	opORRR8
 	opORRI8
 	opORRM8
+	opORRM8Base
 	opORMR8
+	opORMR8Base
 	opORMI8
+	opORMI8Base
 	opORRR32
 	opORRI32
 	opORRM32
+	opORRM32Base
 	opORMR32
+	opORMR32Base
 	opORMI32
+	opORMI32Base
 	opORRR64
 	opORRI64
 	opORRM64
+	opORRM64Base
 	opORMR64
+	opORMR64Base
 	opORMI64
+	opORMI64Base
 	opADCRR8
 	opADCRI8
 	opADCRM8
+	opADCRM8Base
 	opADCMR8
+	opADCMR8Base
 	opADCMI8
+	opADCMI8Base
 	opADCRR32
 	opADCRI32
 	opADCRM32
+	opADCRM32Base
 	opADCMR32
+	opADCMR32Base
 	opADCMI32
+	opADCMI32Base
 	opADCRR64
 	opADCRI64
 	opADCRM64
+	opADCRM64Base
 	opADCMR64
+	opADCMR64Base
 	opADCMI64
+	opADCMI64Base
 	opSBBRR8
 	opSBBRI8
 	opSBBRM8
+	opSBBRM8Base
 	opSBBMR8
+	opSBBMR8Base
 	opSBBMI8
+	opSBBMI8Base
 	opSBBRR32
 	opSBBRI32
 	opSBBRM32
+	opSBBRM32Base
 	opSBBMR32
+	opSBBMR32Base
 	opSBBMI32
+	opSBBMI32Base
 	opSBBRR64
 	opSBBRI64
 	opSBBRM64
+	opSBBRM64Base
 	opSBBMR64
+	opSBBMR64Base
 	opSBBMI64
+	opSBBMI64Base
 	opANDRR8
 	opANDRI8
 	opANDRM8
+	opANDRM8Base
 	opANDMR8
+	opANDMR8Base
 	opANDMI8
+	opANDMI8Base
 	opANDRR32
 	opANDRI32
 	opANDRM32
+	opANDRM32Base
 	opANDMR32
+	opANDMR32Base
 	opANDMI32
+	opANDMI32Base
 	opANDRR64
 	opANDRI64
 	opANDRM64
+	opANDRM64Base
 	opANDMR64
+	opANDMR64Base
 	opANDMI64
+	opANDMI64Base
 	opSUBRR8
 	opSUBRI8
 	opSUBRM8
+	opSUBRM8Base
 	opSUBMR8
+	opSUBMR8Base
 	opSUBMI8
+	opSUBMI8Base
 	opSUBRR32
 	opSUBRI32
 	opSUBRM32
+	opSUBRM32Base
 	opSUBMR32
+	opSUBMR32Base
 	opSUBMI32
+	opSUBMI32Base
 	opSUBRR64
 	opSUBRI64
 	opSUBRM64
+	opSUBRM64Base
 	opSUBMR64
+	opSUBMR64Base
 	opSUBMI64
+	opSUBMI64Base
 	opXORRR8
 	opXORRI8
 	opXORRM8
+	opXORRM8Base
 	opXORMR8
+	opXORMR8Base
 	opXORMI8
+	opXORMI8Base
 	opZero32
 	opXORRR32
 	opXORRI32
 	opXORRM32
+	opXORRM32Base
 	opXORMR32
+	opXORMR32Base
 	opXORMI32
+	opXORMI32Base
 	opZero64
 	opXORRR64
 	opXORRI64
 	opXORRM64
+	opXORRM64Base
 	opXORMR64
+	opXORMR64Base
 	opXORMI64
+	opXORMI64Base
 	opCMPRR8
 	opCMPRI8
 	opCMPRM8
+	opCMPRM8Base
 	opCMPMR8
+	opCMPMR8Base
 	opCMPMI8
+	opCMPMI8Base
 	opCMPRR32
 	opCMPRI32
 	opCMPRM32
+	opCMPRM32Base
 	opCMPMR32
+	opCMPMR32Base
 	opCMPMI32
+	opCMPMI32Base
 	opCMPRR64
 	opCMPRI64
 	opCMPRM64
+	opCMPRM64Base
 	opCMPMR64
+	opCMPMR64Base
 	opCMPMI64
+	opCMPMI64Base
 	opTESTRR8
 	opTESTRI8
 	opTESTMR8
+	opTESTMR8Base
 	opTESTMI8
+	opTESTMI8Base
 	opTESTRR32
 	opTESTRI32
 	opTESTMR32
+	opTESTMR32Base
 	opTESTMI32
+	opTESTMI32Base
 	opTESTRR64
 	opTESTRI64
 	opTESTMR64
+	opTESTMR64Base
 	opTESTMI64
+	opTESTMI64Base
+	opIMULRR32
+	opIMULRM32
+	opIMULRM32Base
+	opIMULRRI32
 	opINCR32
 	opINCM32
+	opINCM32Base
 	opDECR32
 	opDECM32
+	opDECM32Base
 	opNEGR32
 	opNOTR32
 	opSHLRI32
@@ -157,10 +242,16 @@ const (
 	opSHRRC32
 	opSARRI32
 	opSARRC32
+	opIMULRR64
+	opIMULRM64
+	opIMULRM64Base
+	opIMULRRI64
 	opINCR64
 	opINCM64
+	opINCM64Base
 	opDECR64
 	opDECM64
+	opDECM64Base
 	opNEGR64
 	opNOTR64
 	opSHLRI64
@@ -172,39 +263,58 @@ const (
 	opMOVRR8
 	opMOVRI8
 	opMOVRM8
+	opMOVRM8Base
 	opMOVMR8
+	opMOVMR8Base
 	opMOVMI8
+	opMOVMI8Base
 	opMOVRR16
 	opMOVRI16
 	opMOVRM16
+	opMOVRM16Base
 	opMOVMR16
+	opMOVMR16Base
 	opMOVMI16
+	opMOVMI16Base
 	opMOVRR32
 	opMOVRI32
 	opMOVRM32
+	opMOVRM32Base
 	opMOVMR32
+	opMOVMR32Base
 	opMOVMI32
+	opMOVMI32Base
 	opMOVRR64
 	opMOVRI64
 	opMOVRM64
+	opMOVRM64Base
 	opMOVMR64
+	opMOVMR64Base
 	opMOVMI64
+	opMOVMI64Base
 	opLEA64
 	opLEA32
 	opMOVZXR832
 	opMOVZXM832
+	opMOVZXM832Base
 	opMOVSXR832
 	opMOVSXM832
+	opMOVSXM832Base
 	opMOVSXR864
 	opMOVSXM864
+	opMOVSXM864Base
 	opMOVZXR1632
 	opMOVZXM1632
+	opMOVZXM1632Base
 	opMOVSXR1632
 	opMOVSXM1632
+	opMOVSXM1632Base
 	opMOVSXR1664
 	opMOVSXM1664
+	opMOVSXM1664Base
 	opMOVSXDR
 	opMOVSXDM
+	opMOVSXDMBase
 	opCBW64
 	opCWD64
 	opCWD32
@@ -223,10 +333,12 @@ const (
 	opCALL
 	opCALLR
 	opCALLM
+	opCALLMBase
 	opRET
 	opJMP
 	opJMPR
 	opJMPM
+	opJMPMBase
 	opJO
 	opJNO
 	opJB
@@ -278,31 +390,43 @@ const (
 	opCMPJBRR32
 	opCMPJBRI32
 	opCMPJBRM32
+	opCMPJBRM32Base
 	opCMPJBMR32
+	opCMPJBMR32Base
 	opCMPJNBRR32
 	opCMPJNBRI32
 	opCMPJNBRM32
+	opCMPJNBRM32Base
 	opCMPJNBMR32
+	opCMPJNBMR32Base
 	opCMPJZRR32
 	opCMPJZRI32
 	opCMPJZRM32
+	opCMPJZRM32Base
 	opCMPJZMR32
+	opCMPJZMR32Base
 	opTESTJZRR32
 	opTESTJZRI32
 	opCMPJNZRR32
 	opCMPJNZRI32
 	opCMPJNZRM32
+	opCMPJNZRM32Base
 	opCMPJNZMR32
+	opCMPJNZMR32Base
 	opTESTJNZRR32
 	opTESTJNZRI32
 	opCMPJBERR32
 	opCMPJBERI32
 	opCMPJBERM32
+	opCMPJBERM32Base
 	opCMPJBEMR32
+	opCMPJBEMR32Base
 	opCMPJNBERR32
 	opCMPJNBERI32
 	opCMPJNBERM32
+	opCMPJNBERM32Base
 	opCMPJNBEMR32
+	opCMPJNBEMR32Base
 	opTESTJSRR32
 	opTESTJSRI32
 	opTESTJNSRR32
@@ -310,51 +434,71 @@ const (
 	opCMPJLRR32
 	opCMPJLRI32
 	opCMPJLRM32
+	opCMPJLRM32Base
 	opCMPJLMR32
+	opCMPJLMR32Base
 	opCMPJNLRR32
 	opCMPJNLRI32
 	opCMPJNLRM32
+	opCMPJNLRM32Base
 	opCMPJNLMR32
+	opCMPJNLMR32Base
 	opCMPJLERR32
 	opCMPJLERI32
 	opCMPJLERM32
+	opCMPJLERM32Base
 	opCMPJLEMR32
+	opCMPJLEMR32Base
 	opTESTJLERR32
 	opTESTJLERI32
 	opCMPJNLERR32
 	opCMPJNLERI32
 	opCMPJNLERM32
+	opCMPJNLERM32Base
 	opCMPJNLEMR32
+	opCMPJNLEMR32Base
 	opTESTJNLERR32
 	opTESTJNLERI32
 	opCMPJBRR64
 	opCMPJBRI64
 	opCMPJBRM64
+	opCMPJBRM64Base
 	opCMPJBMR64
+	opCMPJBMR64Base
 	opCMPJNBRR64
 	opCMPJNBRI64
 	opCMPJNBRM64
+	opCMPJNBRM64Base
 	opCMPJNBMR64
+	opCMPJNBMR64Base
 	opCMPJZRR64
 	opCMPJZRI64
 	opCMPJZRM64
+	opCMPJZRM64Base
 	opCMPJZMR64
+	opCMPJZMR64Base
 	opTESTJZRR64
 	opTESTJZRI64
 	opCMPJNZRR64
 	opCMPJNZRI64
 	opCMPJNZRM64
+	opCMPJNZRM64Base
 	opCMPJNZMR64
+	opCMPJNZMR64Base
 	opTESTJNZRR64
 	opTESTJNZRI64
 	opCMPJBERR64
 	opCMPJBERI64
 	opCMPJBERM64
+	opCMPJBERM64Base
 	opCMPJBEMR64
+	opCMPJBEMR64Base
 	opCMPJNBERR64
 	opCMPJNBERI64
 	opCMPJNBERM64
+	opCMPJNBERM64Base
 	opCMPJNBEMR64
+	opCMPJNBEMR64Base
 	opTESTJSRR64
 	opTESTJSRI64
 	opTESTJNSRR64
@@ -362,21 +506,29 @@ const (
 	opCMPJLRR64
 	opCMPJLRI64
 	opCMPJLRM64
+	opCMPJLRM64Base
 	opCMPJLMR64
+	opCMPJLMR64Base
 	opCMPJNLRR64
 	opCMPJNLRI64
 	opCMPJNLRM64
+	opCMPJNLRM64Base
 	opCMPJNLMR64
+	opCMPJNLMR64Base
 	opCMPJLERR64
 	opCMPJLERI64
 	opCMPJLERM64
+	opCMPJLERM64Base
 	opCMPJLEMR64
+	opCMPJLEMR64Base
 	opTESTJLERR64
 	opTESTJLERI64
 	opCMPJNLERR64
 	opCMPJNLERI64
 	opCMPJNLERM64
+	opCMPJNLERM64Base
 	opCMPJNLEMR64
+	opCMPJNLEMR64Base
 	opTESTJNLERR64
 	opTESTJNLERI64
 )
@@ -389,6 +541,7 @@ type hotKey struct {
 	mem  bool
 	size uint8
 	cc   uint8
+	flat bool // of a memory operand: base and displacement alone
 }
 
 // fusedForm is the operands of a comparison.
@@ -406,414 +559,568 @@ type fusedKey struct {
 	cc   uint8
 	form fusedForm
 	size uint8
+	flat bool
 }
 
 // hotCodes are the instructions that have a case of their own.
 var hotCodes = map[hotKey]uint16{
-	{decode.ADD, decode.FormMR, false, 1, 0}:      opADDRR8,
-	{decode.ADD, decode.FormRM, false, 1, 0}:      opADDRR8,
-	{decode.ADD, decode.FormMI, false, 1, 0}:      opADDRI8,
-	{decode.ADD, decode.FormRM, true, 1, 0}:       opADDRM8,
-	{decode.ADD, decode.FormMR, true, 1, 0}:       opADDMR8,
-	{decode.ADD, decode.FormMI, true, 1, 0}:       opADDMI8,
-	{decode.ADD, decode.FormMR, false, 4, 0}:      opADDRR32,
-	{decode.ADD, decode.FormRM, false, 4, 0}:      opADDRR32,
-	{decode.ADD, decode.FormMI, false, 4, 0}:      opADDRI32,
-	{decode.ADD, decode.FormRM, true, 4, 0}:       opADDRM32,
-	{decode.ADD, decode.FormMR, true, 4, 0}:       opADDMR32,
-	{decode.ADD, decode.FormMI, true, 4, 0}:       opADDMI32,
-	{decode.ADD, decode.FormMR, false, 8, 0}:      opADDRR64,
-	{decode.ADD, decode.FormRM, false, 8, 0}:      opADDRR64,
-	{decode.ADD, decode.FormMI, false, 8, 0}:      opADDRI64,
-	{decode.ADD, decode.FormRM, true, 8, 0}:       opADDRM64,
-	{decode.ADD, decode.FormMR, true, 8, 0}:       opADDMR64,
-	{decode.ADD, decode.FormMI, true, 8, 0}:       opADDMI64,
-	{decode.OR, decode.FormMR, false, 1, 0}:       opORRR8,
-	{decode.OR, decode.FormRM, false, 1, 0}:       opORRR8,
-	{decode.OR, decode.FormMI, false, 1, 0}:       opORRI8,
-	{decode.OR, decode.FormRM, true, 1, 0}:        opORRM8,
-	{decode.OR, decode.FormMR, true, 1, 0}:        opORMR8,
-	{decode.OR, decode.FormMI, true, 1, 0}:        opORMI8,
-	{decode.OR, decode.FormMR, false, 4, 0}:       opORRR32,
-	{decode.OR, decode.FormRM, false, 4, 0}:       opORRR32,
-	{decode.OR, decode.FormMI, false, 4, 0}:       opORRI32,
-	{decode.OR, decode.FormRM, true, 4, 0}:        opORRM32,
-	{decode.OR, decode.FormMR, true, 4, 0}:        opORMR32,
-	{decode.OR, decode.FormMI, true, 4, 0}:        opORMI32,
-	{decode.OR, decode.FormMR, false, 8, 0}:       opORRR64,
-	{decode.OR, decode.FormRM, false, 8, 0}:       opORRR64,
-	{decode.OR, decode.FormMI, false, 8, 0}:       opORRI64,
-	{decode.OR, decode.FormRM, true, 8, 0}:        opORRM64,
-	{decode.OR, decode.FormMR, true, 8, 0}:        opORMR64,
-	{decode.OR, decode.FormMI, true, 8, 0}:        opORMI64,
-	{decode.ADC, decode.FormMR, false, 1, 0}:      opADCRR8,
-	{decode.ADC, decode.FormRM, false, 1, 0}:      opADCRR8,
-	{decode.ADC, decode.FormMI, false, 1, 0}:      opADCRI8,
-	{decode.ADC, decode.FormRM, true, 1, 0}:       opADCRM8,
-	{decode.ADC, decode.FormMR, true, 1, 0}:       opADCMR8,
-	{decode.ADC, decode.FormMI, true, 1, 0}:       opADCMI8,
-	{decode.ADC, decode.FormMR, false, 4, 0}:      opADCRR32,
-	{decode.ADC, decode.FormRM, false, 4, 0}:      opADCRR32,
-	{decode.ADC, decode.FormMI, false, 4, 0}:      opADCRI32,
-	{decode.ADC, decode.FormRM, true, 4, 0}:       opADCRM32,
-	{decode.ADC, decode.FormMR, true, 4, 0}:       opADCMR32,
-	{decode.ADC, decode.FormMI, true, 4, 0}:       opADCMI32,
-	{decode.ADC, decode.FormMR, false, 8, 0}:      opADCRR64,
-	{decode.ADC, decode.FormRM, false, 8, 0}:      opADCRR64,
-	{decode.ADC, decode.FormMI, false, 8, 0}:      opADCRI64,
-	{decode.ADC, decode.FormRM, true, 8, 0}:       opADCRM64,
-	{decode.ADC, decode.FormMR, true, 8, 0}:       opADCMR64,
-	{decode.ADC, decode.FormMI, true, 8, 0}:       opADCMI64,
-	{decode.SBB, decode.FormMR, false, 1, 0}:      opSBBRR8,
-	{decode.SBB, decode.FormRM, false, 1, 0}:      opSBBRR8,
-	{decode.SBB, decode.FormMI, false, 1, 0}:      opSBBRI8,
-	{decode.SBB, decode.FormRM, true, 1, 0}:       opSBBRM8,
-	{decode.SBB, decode.FormMR, true, 1, 0}:       opSBBMR8,
-	{decode.SBB, decode.FormMI, true, 1, 0}:       opSBBMI8,
-	{decode.SBB, decode.FormMR, false, 4, 0}:      opSBBRR32,
-	{decode.SBB, decode.FormRM, false, 4, 0}:      opSBBRR32,
-	{decode.SBB, decode.FormMI, false, 4, 0}:      opSBBRI32,
-	{decode.SBB, decode.FormRM, true, 4, 0}:       opSBBRM32,
-	{decode.SBB, decode.FormMR, true, 4, 0}:       opSBBMR32,
-	{decode.SBB, decode.FormMI, true, 4, 0}:       opSBBMI32,
-	{decode.SBB, decode.FormMR, false, 8, 0}:      opSBBRR64,
-	{decode.SBB, decode.FormRM, false, 8, 0}:      opSBBRR64,
-	{decode.SBB, decode.FormMI, false, 8, 0}:      opSBBRI64,
-	{decode.SBB, decode.FormRM, true, 8, 0}:       opSBBRM64,
-	{decode.SBB, decode.FormMR, true, 8, 0}:       opSBBMR64,
-	{decode.SBB, decode.FormMI, true, 8, 0}:       opSBBMI64,
-	{decode.AND, decode.FormMR, false, 1, 0}:      opANDRR8,
-	{decode.AND, decode.FormRM, false, 1, 0}:      opANDRR8,
-	{decode.AND, decode.FormMI, false, 1, 0}:      opANDRI8,
-	{decode.AND, decode.FormRM, true, 1, 0}:       opANDRM8,
-	{decode.AND, decode.FormMR, true, 1, 0}:       opANDMR8,
-	{decode.AND, decode.FormMI, true, 1, 0}:       opANDMI8,
-	{decode.AND, decode.FormMR, false, 4, 0}:      opANDRR32,
-	{decode.AND, decode.FormRM, false, 4, 0}:      opANDRR32,
-	{decode.AND, decode.FormMI, false, 4, 0}:      opANDRI32,
-	{decode.AND, decode.FormRM, true, 4, 0}:       opANDRM32,
-	{decode.AND, decode.FormMR, true, 4, 0}:       opANDMR32,
-	{decode.AND, decode.FormMI, true, 4, 0}:       opANDMI32,
-	{decode.AND, decode.FormMR, false, 8, 0}:      opANDRR64,
-	{decode.AND, decode.FormRM, false, 8, 0}:      opANDRR64,
-	{decode.AND, decode.FormMI, false, 8, 0}:      opANDRI64,
-	{decode.AND, decode.FormRM, true, 8, 0}:       opANDRM64,
-	{decode.AND, decode.FormMR, true, 8, 0}:       opANDMR64,
-	{decode.AND, decode.FormMI, true, 8, 0}:       opANDMI64,
-	{decode.SUB, decode.FormMR, false, 1, 0}:      opSUBRR8,
-	{decode.SUB, decode.FormRM, false, 1, 0}:      opSUBRR8,
-	{decode.SUB, decode.FormMI, false, 1, 0}:      opSUBRI8,
-	{decode.SUB, decode.FormRM, true, 1, 0}:       opSUBRM8,
-	{decode.SUB, decode.FormMR, true, 1, 0}:       opSUBMR8,
-	{decode.SUB, decode.FormMI, true, 1, 0}:       opSUBMI8,
-	{decode.SUB, decode.FormMR, false, 4, 0}:      opSUBRR32,
-	{decode.SUB, decode.FormRM, false, 4, 0}:      opSUBRR32,
-	{decode.SUB, decode.FormMI, false, 4, 0}:      opSUBRI32,
-	{decode.SUB, decode.FormRM, true, 4, 0}:       opSUBRM32,
-	{decode.SUB, decode.FormMR, true, 4, 0}:       opSUBMR32,
-	{decode.SUB, decode.FormMI, true, 4, 0}:       opSUBMI32,
-	{decode.SUB, decode.FormMR, false, 8, 0}:      opSUBRR64,
-	{decode.SUB, decode.FormRM, false, 8, 0}:      opSUBRR64,
-	{decode.SUB, decode.FormMI, false, 8, 0}:      opSUBRI64,
-	{decode.SUB, decode.FormRM, true, 8, 0}:       opSUBRM64,
-	{decode.SUB, decode.FormMR, true, 8, 0}:       opSUBMR64,
-	{decode.SUB, decode.FormMI, true, 8, 0}:       opSUBMI64,
-	{decode.XOR, decode.FormMR, false, 1, 0}:      opXORRR8,
-	{decode.XOR, decode.FormRM, false, 1, 0}:      opXORRR8,
-	{decode.XOR, decode.FormMI, false, 1, 0}:      opXORRI8,
-	{decode.XOR, decode.FormRM, true, 1, 0}:       opXORRM8,
-	{decode.XOR, decode.FormMR, true, 1, 0}:       opXORMR8,
-	{decode.XOR, decode.FormMI, true, 1, 0}:       opXORMI8,
-	{decode.XOR, decode.FormMR, false, 4, 0}:      opXORRR32,
-	{decode.XOR, decode.FormRM, false, 4, 0}:      opXORRR32,
-	{decode.XOR, decode.FormMI, false, 4, 0}:      opXORRI32,
-	{decode.XOR, decode.FormRM, true, 4, 0}:       opXORRM32,
-	{decode.XOR, decode.FormMR, true, 4, 0}:       opXORMR32,
-	{decode.XOR, decode.FormMI, true, 4, 0}:       opXORMI32,
-	{decode.XOR, decode.FormMR, false, 8, 0}:      opXORRR64,
-	{decode.XOR, decode.FormRM, false, 8, 0}:      opXORRR64,
-	{decode.XOR, decode.FormMI, false, 8, 0}:      opXORRI64,
-	{decode.XOR, decode.FormRM, true, 8, 0}:       opXORRM64,
-	{decode.XOR, decode.FormMR, true, 8, 0}:       opXORMR64,
-	{decode.XOR, decode.FormMI, true, 8, 0}:       opXORMI64,
-	{decode.CMP, decode.FormMR, false, 1, 0}:      opCMPRR8,
-	{decode.CMP, decode.FormRM, false, 1, 0}:      opCMPRR8,
-	{decode.CMP, decode.FormMI, false, 1, 0}:      opCMPRI8,
-	{decode.CMP, decode.FormRM, true, 1, 0}:       opCMPRM8,
-	{decode.CMP, decode.FormMR, true, 1, 0}:       opCMPMR8,
-	{decode.CMP, decode.FormMI, true, 1, 0}:       opCMPMI8,
-	{decode.CMP, decode.FormMR, false, 4, 0}:      opCMPRR32,
-	{decode.CMP, decode.FormRM, false, 4, 0}:      opCMPRR32,
-	{decode.CMP, decode.FormMI, false, 4, 0}:      opCMPRI32,
-	{decode.CMP, decode.FormRM, true, 4, 0}:       opCMPRM32,
-	{decode.CMP, decode.FormMR, true, 4, 0}:       opCMPMR32,
-	{decode.CMP, decode.FormMI, true, 4, 0}:       opCMPMI32,
-	{decode.CMP, decode.FormMR, false, 8, 0}:      opCMPRR64,
-	{decode.CMP, decode.FormRM, false, 8, 0}:      opCMPRR64,
-	{decode.CMP, decode.FormMI, false, 8, 0}:      opCMPRI64,
-	{decode.CMP, decode.FormRM, true, 8, 0}:       opCMPRM64,
-	{decode.CMP, decode.FormMR, true, 8, 0}:       opCMPMR64,
-	{decode.CMP, decode.FormMI, true, 8, 0}:       opCMPMI64,
-	{decode.TEST, decode.FormMR, false, 1, 0}:     opTESTRR8,
-	{decode.TEST, decode.FormRM, false, 1, 0}:     opTESTRR8,
-	{decode.TEST, decode.FormMI, false, 1, 0}:     opTESTRI8,
-	{decode.TEST, decode.FormMR, true, 1, 0}:      opTESTMR8,
-	{decode.TEST, decode.FormMI, true, 1, 0}:      opTESTMI8,
-	{decode.TEST, decode.FormMR, false, 4, 0}:     opTESTRR32,
-	{decode.TEST, decode.FormRM, false, 4, 0}:     opTESTRR32,
-	{decode.TEST, decode.FormMI, false, 4, 0}:     opTESTRI32,
-	{decode.TEST, decode.FormMR, true, 4, 0}:      opTESTMR32,
-	{decode.TEST, decode.FormMI, true, 4, 0}:      opTESTMI32,
-	{decode.TEST, decode.FormMR, false, 8, 0}:     opTESTRR64,
-	{decode.TEST, decode.FormRM, false, 8, 0}:     opTESTRR64,
-	{decode.TEST, decode.FormMI, false, 8, 0}:     opTESTRI64,
-	{decode.TEST, decode.FormMR, true, 8, 0}:      opTESTMR64,
-	{decode.TEST, decode.FormMI, true, 8, 0}:      opTESTMI64,
-	{decode.INC, decode.FormM, false, 4, 0}:       opINCR32,
-	{decode.INC, decode.FormM, true, 4, 0}:        opINCM32,
-	{decode.DEC, decode.FormM, false, 4, 0}:       opDECR32,
-	{decode.DEC, decode.FormM, true, 4, 0}:        opDECM32,
-	{decode.NEG, decode.FormM, false, 4, 0}:       opNEGR32,
-	{decode.NOT, decode.FormM, false, 4, 0}:       opNOTR32,
-	{decode.SHL, decode.FormMI, false, 4, 0}:      opSHLRI32,
-	{decode.SHL, decode.FormMC, false, 4, 0}:      opSHLRC32,
-	{decode.SHR, decode.FormMI, false, 4, 0}:      opSHRRI32,
-	{decode.SHR, decode.FormMC, false, 4, 0}:      opSHRRC32,
-	{decode.SAR, decode.FormMI, false, 4, 0}:      opSARRI32,
-	{decode.SAR, decode.FormMC, false, 4, 0}:      opSARRC32,
-	{decode.INC, decode.FormM, false, 8, 0}:       opINCR64,
-	{decode.INC, decode.FormM, true, 8, 0}:        opINCM64,
-	{decode.DEC, decode.FormM, false, 8, 0}:       opDECR64,
-	{decode.DEC, decode.FormM, true, 8, 0}:        opDECM64,
-	{decode.NEG, decode.FormM, false, 8, 0}:       opNEGR64,
-	{decode.NOT, decode.FormM, false, 8, 0}:       opNOTR64,
-	{decode.SHL, decode.FormMI, false, 8, 0}:      opSHLRI64,
-	{decode.SHL, decode.FormMC, false, 8, 0}:      opSHLRC64,
-	{decode.SHR, decode.FormMI, false, 8, 0}:      opSHRRI64,
-	{decode.SHR, decode.FormMC, false, 8, 0}:      opSHRRC64,
-	{decode.SAR, decode.FormMI, false, 8, 0}:      opSARRI64,
-	{decode.SAR, decode.FormMC, false, 8, 0}:      opSARRC64,
-	{decode.MOV, decode.FormMR, false, 1, 0}:      opMOVRR8,
-	{decode.MOV, decode.FormRM, false, 1, 0}:      opMOVRR8,
-	{decode.MOV, decode.FormMI, false, 1, 0}:      opMOVRI8,
-	{decode.MOV, decode.FormRM, true, 1, 0}:       opMOVRM8,
-	{decode.MOV, decode.FormMR, true, 1, 0}:       opMOVMR8,
-	{decode.MOV, decode.FormMI, true, 1, 0}:       opMOVMI8,
-	{decode.MOV, decode.FormMR, false, 2, 0}:      opMOVRR16,
-	{decode.MOV, decode.FormRM, false, 2, 0}:      opMOVRR16,
-	{decode.MOV, decode.FormMI, false, 2, 0}:      opMOVRI16,
-	{decode.MOV, decode.FormRM, true, 2, 0}:       opMOVRM16,
-	{decode.MOV, decode.FormMR, true, 2, 0}:       opMOVMR16,
-	{decode.MOV, decode.FormMI, true, 2, 0}:       opMOVMI16,
-	{decode.MOV, decode.FormMR, false, 4, 0}:      opMOVRR32,
-	{decode.MOV, decode.FormRM, false, 4, 0}:      opMOVRR32,
-	{decode.MOV, decode.FormMI, false, 4, 0}:      opMOVRI32,
-	{decode.MOV, decode.FormRM, true, 4, 0}:       opMOVRM32,
-	{decode.MOV, decode.FormMR, true, 4, 0}:       opMOVMR32,
-	{decode.MOV, decode.FormMI, true, 4, 0}:       opMOVMI32,
-	{decode.MOV, decode.FormMR, false, 8, 0}:      opMOVRR64,
-	{decode.MOV, decode.FormRM, false, 8, 0}:      opMOVRR64,
-	{decode.MOV, decode.FormMI, false, 8, 0}:      opMOVRI64,
-	{decode.MOV, decode.FormRM, true, 8, 0}:       opMOVRM64,
-	{decode.MOV, decode.FormMR, true, 8, 0}:       opMOVMR64,
-	{decode.MOV, decode.FormMI, true, 8, 0}:       opMOVMI64,
-	{decode.LEA, decode.FormRM, true, 8, 0}:       opLEA64,
-	{decode.LEA, decode.FormRM, true, 4, 0}:       opLEA32,
-	{decode.MOVZX, decode.FormRM, false, 65, 0}:   opMOVZXR832,
-	{decode.MOVZX, decode.FormRM, true, 65, 0}:    opMOVZXM832,
-	{decode.MOVSX, decode.FormRM, false, 65, 0}:   opMOVSXR832,
-	{decode.MOVSX, decode.FormRM, true, 65, 0}:    opMOVSXM832,
-	{decode.MOVZX, decode.FormRM, false, 129, 0}:  opMOVZXR832,
-	{decode.MOVZX, decode.FormRM, true, 129, 0}:   opMOVZXM832,
-	{decode.MOVSX, decode.FormRM, false, 129, 0}:  opMOVSXR864,
-	{decode.MOVSX, decode.FormRM, true, 129, 0}:   opMOVSXM864,
-	{decode.MOVZX, decode.FormRM, false, 66, 0}:   opMOVZXR1632,
-	{decode.MOVZX, decode.FormRM, true, 66, 0}:    opMOVZXM1632,
-	{decode.MOVSX, decode.FormRM, false, 66, 0}:   opMOVSXR1632,
-	{decode.MOVSX, decode.FormRM, true, 66, 0}:    opMOVSXM1632,
-	{decode.MOVZX, decode.FormRM, false, 130, 0}:  opMOVZXR1632,
-	{decode.MOVZX, decode.FormRM, true, 130, 0}:   opMOVZXM1632,
-	{decode.MOVSX, decode.FormRM, false, 130, 0}:  opMOVSXR1664,
-	{decode.MOVSX, decode.FormRM, true, 130, 0}:   opMOVSXM1664,
-	{decode.MOVSXD, decode.FormRM, false, 132, 0}: opMOVSXDR,
-	{decode.MOVSXD, decode.FormRM, true, 132, 0}:  opMOVSXDM,
-	{decode.CBW, decode.FormNone, false, 8, 0}:    opCBW64,
-	{decode.CWD, decode.FormNone, false, 8, 0}:    opCWD64,
-	{decode.CWD, decode.FormNone, false, 4, 0}:    opCWD32,
-	{decode.CMOVCC, decode.FormRM, false, 4, 0}:   opCMOVRR32,
-	{decode.XCHG, decode.FormMR, false, 4, 0}:     opXCHGRR32,
-	{decode.BSWAP, decode.FormM, false, 4, 0}:     opBSWAP32,
-	{decode.CMOVCC, decode.FormRM, false, 8, 0}:   opCMOVRR64,
-	{decode.XCHG, decode.FormMR, false, 8, 0}:     opXCHGRR64,
-	{decode.BSWAP, decode.FormM, false, 8, 0}:     opBSWAP64,
-	{decode.SETCC, decode.FormM, false, 1, 0}:     opSETR,
-	{decode.PUSH, decode.FormM, false, 8, 0}:      opPUSHR,
-	{decode.PUSH, decode.FormNone, false, 8, 0}:   opPUSHI,
-	{decode.POP, decode.FormM, false, 8, 0}:       opPOPR,
-	{decode.LEAVE, decode.FormNone, false, 8, 0}:  opLEAVE,
-	{decode.CALL, decode.FormNone, false, 8, 0}:   opCALL,
-	{decode.CALL, decode.FormM, false, 8, 0}:      opCALLR,
-	{decode.CALL, decode.FormM, true, 8, 0}:       opCALLM,
-	{decode.RET, decode.FormNone, false, 8, 0}:    opRET,
-	{decode.JMP, decode.FormNone, false, 8, 0}:    opJMP,
-	{decode.JMP, decode.FormM, false, 8, 0}:       opJMPR,
-	{decode.JMP, decode.FormM, true, 8, 0}:        opJMPM,
-	{decode.JCC, decode.FormNone, false, 8, 0}:    opJO,
-	{decode.JCC, decode.FormNone, false, 8, 1}:    opJNO,
-	{decode.JCC, decode.FormNone, false, 8, 2}:    opJB,
-	{decode.JCC, decode.FormNone, false, 8, 3}:    opJNB,
-	{decode.JCC, decode.FormNone, false, 8, 4}:    opJZ,
-	{decode.JCC, decode.FormNone, false, 8, 5}:    opJNZ,
-	{decode.JCC, decode.FormNone, false, 8, 6}:    opJBE,
-	{decode.JCC, decode.FormNone, false, 8, 7}:    opJNBE,
-	{decode.JCC, decode.FormNone, false, 8, 8}:    opJS,
-	{decode.JCC, decode.FormNone, false, 8, 9}:    opJNS,
-	{decode.JCC, decode.FormNone, false, 8, 10}:   opJP,
-	{decode.JCC, decode.FormNone, false, 8, 11}:   opJNP,
-	{decode.JCC, decode.FormNone, false, 8, 12}:   opJL,
-	{decode.JCC, decode.FormNone, false, 8, 13}:   opJNL,
-	{decode.JCC, decode.FormNone, false, 8, 14}:   opJLE,
-	{decode.JCC, decode.FormNone, false, 8, 15}:   opJNLE,
+	{decode.ADD, decode.FormMR, false, 1, 0, false}:      opADDRR8,
+	{decode.ADD, decode.FormRM, false, 1, 0, false}:      opADDRR8,
+	{decode.ADD, decode.FormMI, false, 1, 0, false}:      opADDRI8,
+	{decode.ADD, decode.FormRM, true, 1, 0, false}:       opADDRM8,
+	{decode.ADD, decode.FormRM, true, 1, 0, true}:        opADDRM8Base,
+	{decode.ADD, decode.FormMR, true, 1, 0, false}:       opADDMR8,
+	{decode.ADD, decode.FormMR, true, 1, 0, true}:        opADDMR8Base,
+	{decode.ADD, decode.FormMI, true, 1, 0, false}:       opADDMI8,
+	{decode.ADD, decode.FormMI, true, 1, 0, true}:        opADDMI8Base,
+	{decode.ADD, decode.FormMR, false, 4, 0, false}:      opADDRR32,
+	{decode.ADD, decode.FormRM, false, 4, 0, false}:      opADDRR32,
+	{decode.ADD, decode.FormMI, false, 4, 0, false}:      opADDRI32,
+	{decode.ADD, decode.FormRM, true, 4, 0, false}:       opADDRM32,
+	{decode.ADD, decode.FormRM, true, 4, 0, true}:        opADDRM32Base,
+	{decode.ADD, decode.FormMR, true, 4, 0, false}:       opADDMR32,
+	{decode.ADD, decode.FormMR, true, 4, 0, true}:        opADDMR32Base,
+	{decode.ADD, decode.FormMI, true, 4, 0, false}:       opADDMI32,
+	{decode.ADD, decode.FormMI, true, 4, 0, true}:        opADDMI32Base,
+	{decode.ADD, decode.FormMR, false, 8, 0, false}:      opADDRR64,
+	{decode.ADD, decode.FormRM, false, 8, 0, false}:      opADDRR64,
+	{decode.ADD, decode.FormMI, false, 8, 0, false}:      opADDRI64,
+	{decode.ADD, decode.FormRM, true, 8, 0, false}:       opADDRM64,
+	{decode.ADD, decode.FormRM, true, 8, 0, true}:        opADDRM64Base,
+	{decode.ADD, decode.FormMR, true, 8, 0, false}:       opADDMR64,
+	{decode.ADD, decode.FormMR, true, 8, 0, true}:        opADDMR64Base,
+	{decode.ADD, decode.FormMI, true, 8, 0, false}:       opADDMI64,
+	{decode.ADD, decode.FormMI, true, 8, 0, true}:        opADDMI64Base,
+	{decode.OR, decode.FormMR, false, 1, 0, false}:       opORRR8,
+	{decode.OR, decode.FormRM, false, 1, 0, false}:       opORRR8,
+	{decode.OR, decode.FormMI, false, 1, 0, false}:       opORRI8,
+	{decode.OR, decode.FormRM, true, 1, 0, false}:        opORRM8,
+	{decode.OR, decode.FormRM, true, 1, 0, true}:         opORRM8Base,
+	{decode.OR, decode.FormMR, true, 1, 0, false}:        opORMR8,
+	{decode.OR, decode.FormMR, true, 1, 0, true}:         opORMR8Base,
+	{decode.OR, decode.FormMI, true, 1, 0, false}:        opORMI8,
+	{decode.OR, decode.FormMI, true, 1, 0, true}:         opORMI8Base,
+	{decode.OR, decode.FormMR, false, 4, 0, false}:       opORRR32,
+	{decode.OR, decode.FormRM, false, 4, 0, false}:       opORRR32,
+	{decode.OR, decode.FormMI, false, 4, 0, false}:       opORRI32,
+	{decode.OR, decode.FormRM, true, 4, 0, false}:        opORRM32,
+	{decode.OR, decode.FormRM, true, 4, 0, true}:         opORRM32Base,
+	{decode.OR, decode.FormMR, true, 4, 0, false}:        opORMR32,
+	{decode.OR, decode.FormMR, true, 4, 0, true}:         opORMR32Base,
+	{decode.OR, decode.FormMI, true, 4, 0, false}:        opORMI32,
+	{decode.OR, decode.FormMI, true, 4, 0, true}:         opORMI32Base,
+	{decode.OR, decode.FormMR, false, 8, 0, false}:       opORRR64,
+	{decode.OR, decode.FormRM, false, 8, 0, false}:       opORRR64,
+	{decode.OR, decode.FormMI, false, 8, 0, false}:       opORRI64,
+	{decode.OR, decode.FormRM, true, 8, 0, false}:        opORRM64,
+	{decode.OR, decode.FormRM, true, 8, 0, true}:         opORRM64Base,
+	{decode.OR, decode.FormMR, true, 8, 0, false}:        opORMR64,
+	{decode.OR, decode.FormMR, true, 8, 0, true}:         opORMR64Base,
+	{decode.OR, decode.FormMI, true, 8, 0, false}:        opORMI64,
+	{decode.OR, decode.FormMI, true, 8, 0, true}:         opORMI64Base,
+	{decode.ADC, decode.FormMR, false, 1, 0, false}:      opADCRR8,
+	{decode.ADC, decode.FormRM, false, 1, 0, false}:      opADCRR8,
+	{decode.ADC, decode.FormMI, false, 1, 0, false}:      opADCRI8,
+	{decode.ADC, decode.FormRM, true, 1, 0, false}:       opADCRM8,
+	{decode.ADC, decode.FormRM, true, 1, 0, true}:        opADCRM8Base,
+	{decode.ADC, decode.FormMR, true, 1, 0, false}:       opADCMR8,
+	{decode.ADC, decode.FormMR, true, 1, 0, true}:        opADCMR8Base,
+	{decode.ADC, decode.FormMI, true, 1, 0, false}:       opADCMI8,
+	{decode.ADC, decode.FormMI, true, 1, 0, true}:        opADCMI8Base,
+	{decode.ADC, decode.FormMR, false, 4, 0, false}:      opADCRR32,
+	{decode.ADC, decode.FormRM, false, 4, 0, false}:      opADCRR32,
+	{decode.ADC, decode.FormMI, false, 4, 0, false}:      opADCRI32,
+	{decode.ADC, decode.FormRM, true, 4, 0, false}:       opADCRM32,
+	{decode.ADC, decode.FormRM, true, 4, 0, true}:        opADCRM32Base,
+	{decode.ADC, decode.FormMR, true, 4, 0, false}:       opADCMR32,
+	{decode.ADC, decode.FormMR, true, 4, 0, true}:        opADCMR32Base,
+	{decode.ADC, decode.FormMI, true, 4, 0, false}:       opADCMI32,
+	{decode.ADC, decode.FormMI, true, 4, 0, true}:        opADCMI32Base,
+	{decode.ADC, decode.FormMR, false, 8, 0, false}:      opADCRR64,
+	{decode.ADC, decode.FormRM, false, 8, 0, false}:      opADCRR64,
+	{decode.ADC, decode.FormMI, false, 8, 0, false}:      opADCRI64,
+	{decode.ADC, decode.FormRM, true, 8, 0, false}:       opADCRM64,
+	{decode.ADC, decode.FormRM, true, 8, 0, true}:        opADCRM64Base,
+	{decode.ADC, decode.FormMR, true, 8, 0, false}:       opADCMR64,
+	{decode.ADC, decode.FormMR, true, 8, 0, true}:        opADCMR64Base,
+	{decode.ADC, decode.FormMI, true, 8, 0, false}:       opADCMI64,
+	{decode.ADC, decode.FormMI, true, 8, 0, true}:        opADCMI64Base,
+	{decode.SBB, decode.FormMR, false, 1, 0, false}:      opSBBRR8,
+	{decode.SBB, decode.FormRM, false, 1, 0, false}:      opSBBRR8,
+	{decode.SBB, decode.FormMI, false, 1, 0, false}:      opSBBRI8,
+	{decode.SBB, decode.FormRM, true, 1, 0, false}:       opSBBRM8,
+	{decode.SBB, decode.FormRM, true, 1, 0, true}:        opSBBRM8Base,
+	{decode.SBB, decode.FormMR, true, 1, 0, false}:       opSBBMR8,
+	{decode.SBB, decode.FormMR, true, 1, 0, true}:        opSBBMR8Base,
+	{decode.SBB, decode.FormMI, true, 1, 0, false}:       opSBBMI8,
+	{decode.SBB, decode.FormMI, true, 1, 0, true}:        opSBBMI8Base,
+	{decode.SBB, decode.FormMR, false, 4, 0, false}:      opSBBRR32,
+	{decode.SBB, decode.FormRM, false, 4, 0, false}:      opSBBRR32,
+	{decode.SBB, decode.FormMI, false, 4, 0, false}:      opSBBRI32,
+	{decode.SBB, decode.FormRM, true, 4, 0, false}:       opSBBRM32,
+	{decode.SBB, decode.FormRM, true, 4, 0, true}:        opSBBRM32Base,
+	{decode.SBB, decode.FormMR, true, 4, 0, false}:       opSBBMR32,
+	{decode.SBB, decode.FormMR, true, 4, 0, true}:        opSBBMR32Base,
+	{decode.SBB, decode.FormMI, true, 4, 0, false}:       opSBBMI32,
+	{decode.SBB, decode.FormMI, true, 4, 0, true}:        opSBBMI32Base,
+	{decode.SBB, decode.FormMR, false, 8, 0, false}:      opSBBRR64,
+	{decode.SBB, decode.FormRM, false, 8, 0, false}:      opSBBRR64,
+	{decode.SBB, decode.FormMI, false, 8, 0, false}:      opSBBRI64,
+	{decode.SBB, decode.FormRM, true, 8, 0, false}:       opSBBRM64,
+	{decode.SBB, decode.FormRM, true, 8, 0, true}:        opSBBRM64Base,
+	{decode.SBB, decode.FormMR, true, 8, 0, false}:       opSBBMR64,
+	{decode.SBB, decode.FormMR, true, 8, 0, true}:        opSBBMR64Base,
+	{decode.SBB, decode.FormMI, true, 8, 0, false}:       opSBBMI64,
+	{decode.SBB, decode.FormMI, true, 8, 0, true}:        opSBBMI64Base,
+	{decode.AND, decode.FormMR, false, 1, 0, false}:      opANDRR8,
+	{decode.AND, decode.FormRM, false, 1, 0, false}:      opANDRR8,
+	{decode.AND, decode.FormMI, false, 1, 0, false}:      opANDRI8,
+	{decode.AND, decode.FormRM, true, 1, 0, false}:       opANDRM8,
+	{decode.AND, decode.FormRM, true, 1, 0, true}:        opANDRM8Base,
+	{decode.AND, decode.FormMR, true, 1, 0, false}:       opANDMR8,
+	{decode.AND, decode.FormMR, true, 1, 0, true}:        opANDMR8Base,
+	{decode.AND, decode.FormMI, true, 1, 0, false}:       opANDMI8,
+	{decode.AND, decode.FormMI, true, 1, 0, true}:        opANDMI8Base,
+	{decode.AND, decode.FormMR, false, 4, 0, false}:      opANDRR32,
+	{decode.AND, decode.FormRM, false, 4, 0, false}:      opANDRR32,
+	{decode.AND, decode.FormMI, false, 4, 0, false}:      opANDRI32,
+	{decode.AND, decode.FormRM, true, 4, 0, false}:       opANDRM32,
+	{decode.AND, decode.FormRM, true, 4, 0, true}:        opANDRM32Base,
+	{decode.AND, decode.FormMR, true, 4, 0, false}:       opANDMR32,
+	{decode.AND, decode.FormMR, true, 4, 0, true}:        opANDMR32Base,
+	{decode.AND, decode.FormMI, true, 4, 0, false}:       opANDMI32,
+	{decode.AND, decode.FormMI, true, 4, 0, true}:        opANDMI32Base,
+	{decode.AND, decode.FormMR, false, 8, 0, false}:      opANDRR64,
+	{decode.AND, decode.FormRM, false, 8, 0, false}:      opANDRR64,
+	{decode.AND, decode.FormMI, false, 8, 0, false}:      opANDRI64,
+	{decode.AND, decode.FormRM, true, 8, 0, false}:       opANDRM64,
+	{decode.AND, decode.FormRM, true, 8, 0, true}:        opANDRM64Base,
+	{decode.AND, decode.FormMR, true, 8, 0, false}:       opANDMR64,
+	{decode.AND, decode.FormMR, true, 8, 0, true}:        opANDMR64Base,
+	{decode.AND, decode.FormMI, true, 8, 0, false}:       opANDMI64,
+	{decode.AND, decode.FormMI, true, 8, 0, true}:        opANDMI64Base,
+	{decode.SUB, decode.FormMR, false, 1, 0, false}:      opSUBRR8,
+	{decode.SUB, decode.FormRM, false, 1, 0, false}:      opSUBRR8,
+	{decode.SUB, decode.FormMI, false, 1, 0, false}:      opSUBRI8,
+	{decode.SUB, decode.FormRM, true, 1, 0, false}:       opSUBRM8,
+	{decode.SUB, decode.FormRM, true, 1, 0, true}:        opSUBRM8Base,
+	{decode.SUB, decode.FormMR, true, 1, 0, false}:       opSUBMR8,
+	{decode.SUB, decode.FormMR, true, 1, 0, true}:        opSUBMR8Base,
+	{decode.SUB, decode.FormMI, true, 1, 0, false}:       opSUBMI8,
+	{decode.SUB, decode.FormMI, true, 1, 0, true}:        opSUBMI8Base,
+	{decode.SUB, decode.FormMR, false, 4, 0, false}:      opSUBRR32,
+	{decode.SUB, decode.FormRM, false, 4, 0, false}:      opSUBRR32,
+	{decode.SUB, decode.FormMI, false, 4, 0, false}:      opSUBRI32,
+	{decode.SUB, decode.FormRM, true, 4, 0, false}:       opSUBRM32,
+	{decode.SUB, decode.FormRM, true, 4, 0, true}:        opSUBRM32Base,
+	{decode.SUB, decode.FormMR, true, 4, 0, false}:       opSUBMR32,
+	{decode.SUB, decode.FormMR, true, 4, 0, true}:        opSUBMR32Base,
+	{decode.SUB, decode.FormMI, true, 4, 0, false}:       opSUBMI32,
+	{decode.SUB, decode.FormMI, true, 4, 0, true}:        opSUBMI32Base,
+	{decode.SUB, decode.FormMR, false, 8, 0, false}:      opSUBRR64,
+	{decode.SUB, decode.FormRM, false, 8, 0, false}:      opSUBRR64,
+	{decode.SUB, decode.FormMI, false, 8, 0, false}:      opSUBRI64,
+	{decode.SUB, decode.FormRM, true, 8, 0, false}:       opSUBRM64,
+	{decode.SUB, decode.FormRM, true, 8, 0, true}:        opSUBRM64Base,
+	{decode.SUB, decode.FormMR, true, 8, 0, false}:       opSUBMR64,
+	{decode.SUB, decode.FormMR, true, 8, 0, true}:        opSUBMR64Base,
+	{decode.SUB, decode.FormMI, true, 8, 0, false}:       opSUBMI64,
+	{decode.SUB, decode.FormMI, true, 8, 0, true}:        opSUBMI64Base,
+	{decode.XOR, decode.FormMR, false, 1, 0, false}:      opXORRR8,
+	{decode.XOR, decode.FormRM, false, 1, 0, false}:      opXORRR8,
+	{decode.XOR, decode.FormMI, false, 1, 0, false}:      opXORRI8,
+	{decode.XOR, decode.FormRM, true, 1, 0, false}:       opXORRM8,
+	{decode.XOR, decode.FormRM, true, 1, 0, true}:        opXORRM8Base,
+	{decode.XOR, decode.FormMR, true, 1, 0, false}:       opXORMR8,
+	{decode.XOR, decode.FormMR, true, 1, 0, true}:        opXORMR8Base,
+	{decode.XOR, decode.FormMI, true, 1, 0, false}:       opXORMI8,
+	{decode.XOR, decode.FormMI, true, 1, 0, true}:        opXORMI8Base,
+	{decode.XOR, decode.FormMR, false, 4, 0, false}:      opXORRR32,
+	{decode.XOR, decode.FormRM, false, 4, 0, false}:      opXORRR32,
+	{decode.XOR, decode.FormMI, false, 4, 0, false}:      opXORRI32,
+	{decode.XOR, decode.FormRM, true, 4, 0, false}:       opXORRM32,
+	{decode.XOR, decode.FormRM, true, 4, 0, true}:        opXORRM32Base,
+	{decode.XOR, decode.FormMR, true, 4, 0, false}:       opXORMR32,
+	{decode.XOR, decode.FormMR, true, 4, 0, true}:        opXORMR32Base,
+	{decode.XOR, decode.FormMI, true, 4, 0, false}:       opXORMI32,
+	{decode.XOR, decode.FormMI, true, 4, 0, true}:        opXORMI32Base,
+	{decode.XOR, decode.FormMR, false, 8, 0, false}:      opXORRR64,
+	{decode.XOR, decode.FormRM, false, 8, 0, false}:      opXORRR64,
+	{decode.XOR, decode.FormMI, false, 8, 0, false}:      opXORRI64,
+	{decode.XOR, decode.FormRM, true, 8, 0, false}:       opXORRM64,
+	{decode.XOR, decode.FormRM, true, 8, 0, true}:        opXORRM64Base,
+	{decode.XOR, decode.FormMR, true, 8, 0, false}:       opXORMR64,
+	{decode.XOR, decode.FormMR, true, 8, 0, true}:        opXORMR64Base,
+	{decode.XOR, decode.FormMI, true, 8, 0, false}:       opXORMI64,
+	{decode.XOR, decode.FormMI, true, 8, 0, true}:        opXORMI64Base,
+	{decode.CMP, decode.FormMR, false, 1, 0, false}:      opCMPRR8,
+	{decode.CMP, decode.FormRM, false, 1, 0, false}:      opCMPRR8,
+	{decode.CMP, decode.FormMI, false, 1, 0, false}:      opCMPRI8,
+	{decode.CMP, decode.FormRM, true, 1, 0, false}:       opCMPRM8,
+	{decode.CMP, decode.FormRM, true, 1, 0, true}:        opCMPRM8Base,
+	{decode.CMP, decode.FormMR, true, 1, 0, false}:       opCMPMR8,
+	{decode.CMP, decode.FormMR, true, 1, 0, true}:        opCMPMR8Base,
+	{decode.CMP, decode.FormMI, true, 1, 0, false}:       opCMPMI8,
+	{decode.CMP, decode.FormMI, true, 1, 0, true}:        opCMPMI8Base,
+	{decode.CMP, decode.FormMR, false, 4, 0, false}:      opCMPRR32,
+	{decode.CMP, decode.FormRM, false, 4, 0, false}:      opCMPRR32,
+	{decode.CMP, decode.FormMI, false, 4, 0, false}:      opCMPRI32,
+	{decode.CMP, decode.FormRM, true, 4, 0, false}:       opCMPRM32,
+	{decode.CMP, decode.FormRM, true, 4, 0, true}:        opCMPRM32Base,
+	{decode.CMP, decode.FormMR, true, 4, 0, false}:       opCMPMR32,
+	{decode.CMP, decode.FormMR, true, 4, 0, true}:        opCMPMR32Base,
+	{decode.CMP, decode.FormMI, true, 4, 0, false}:       opCMPMI32,
+	{decode.CMP, decode.FormMI, true, 4, 0, true}:        opCMPMI32Base,
+	{decode.CMP, decode.FormMR, false, 8, 0, false}:      opCMPRR64,
+	{decode.CMP, decode.FormRM, false, 8, 0, false}:      opCMPRR64,
+	{decode.CMP, decode.FormMI, false, 8, 0, false}:      opCMPRI64,
+	{decode.CMP, decode.FormRM, true, 8, 0, false}:       opCMPRM64,
+	{decode.CMP, decode.FormRM, true, 8, 0, true}:        opCMPRM64Base,
+	{decode.CMP, decode.FormMR, true, 8, 0, false}:       opCMPMR64,
+	{decode.CMP, decode.FormMR, true, 8, 0, true}:        opCMPMR64Base,
+	{decode.CMP, decode.FormMI, true, 8, 0, false}:       opCMPMI64,
+	{decode.CMP, decode.FormMI, true, 8, 0, true}:        opCMPMI64Base,
+	{decode.TEST, decode.FormMR, false, 1, 0, false}:     opTESTRR8,
+	{decode.TEST, decode.FormRM, false, 1, 0, false}:     opTESTRR8,
+	{decode.TEST, decode.FormMI, false, 1, 0, false}:     opTESTRI8,
+	{decode.TEST, decode.FormMR, true, 1, 0, false}:      opTESTMR8,
+	{decode.TEST, decode.FormMR, true, 1, 0, true}:       opTESTMR8Base,
+	{decode.TEST, decode.FormMI, true, 1, 0, false}:      opTESTMI8,
+	{decode.TEST, decode.FormMI, true, 1, 0, true}:       opTESTMI8Base,
+	{decode.TEST, decode.FormMR, false, 4, 0, false}:     opTESTRR32,
+	{decode.TEST, decode.FormRM, false, 4, 0, false}:     opTESTRR32,
+	{decode.TEST, decode.FormMI, false, 4, 0, false}:     opTESTRI32,
+	{decode.TEST, decode.FormMR, true, 4, 0, false}:      opTESTMR32,
+	{decode.TEST, decode.FormMR, true, 4, 0, true}:       opTESTMR32Base,
+	{decode.TEST, decode.FormMI, true, 4, 0, false}:      opTESTMI32,
+	{decode.TEST, decode.FormMI, true, 4, 0, true}:       opTESTMI32Base,
+	{decode.TEST, decode.FormMR, false, 8, 0, false}:     opTESTRR64,
+	{decode.TEST, decode.FormRM, false, 8, 0, false}:     opTESTRR64,
+	{decode.TEST, decode.FormMI, false, 8, 0, false}:     opTESTRI64,
+	{decode.TEST, decode.FormMR, true, 8, 0, false}:      opTESTMR64,
+	{decode.TEST, decode.FormMR, true, 8, 0, true}:       opTESTMR64Base,
+	{decode.TEST, decode.FormMI, true, 8, 0, false}:      opTESTMI64,
+	{decode.TEST, decode.FormMI, true, 8, 0, true}:       opTESTMI64Base,
+	{decode.IMUL, decode.FormRM, false, 4, 0, false}:     opIMULRR32,
+	{decode.IMUL, decode.FormRM, true, 4, 0, false}:      opIMULRM32,
+	{decode.IMUL, decode.FormRM, true, 4, 0, true}:       opIMULRM32Base,
+	{decode.IMUL, decode.FormRMI, false, 4, 0, false}:    opIMULRRI32,
+	{decode.INC, decode.FormM, false, 4, 0, false}:       opINCR32,
+	{decode.INC, decode.FormM, true, 4, 0, false}:        opINCM32,
+	{decode.INC, decode.FormM, true, 4, 0, true}:         opINCM32Base,
+	{decode.DEC, decode.FormM, false, 4, 0, false}:       opDECR32,
+	{decode.DEC, decode.FormM, true, 4, 0, false}:        opDECM32,
+	{decode.DEC, decode.FormM, true, 4, 0, true}:         opDECM32Base,
+	{decode.NEG, decode.FormM, false, 4, 0, false}:       opNEGR32,
+	{decode.NOT, decode.FormM, false, 4, 0, false}:       opNOTR32,
+	{decode.SHL, decode.FormMI, false, 4, 0, false}:      opSHLRI32,
+	{decode.SHL, decode.FormMC, false, 4, 0, false}:      opSHLRC32,
+	{decode.SHR, decode.FormMI, false, 4, 0, false}:      opSHRRI32,
+	{decode.SHR, decode.FormMC, false, 4, 0, false}:      opSHRRC32,
+	{decode.SAR, decode.FormMI, false, 4, 0, false}:      opSARRI32,
+	{decode.SAR, decode.FormMC, false, 4, 0, false}:      opSARRC32,
+	{decode.IMUL, decode.FormRM, false, 8, 0, false}:     opIMULRR64,
+	{decode.IMUL, decode.FormRM, true, 8, 0, false}:      opIMULRM64,
+	{decode.IMUL, decode.FormRM, true, 8, 0, true}:       opIMULRM64Base,
+	{decode.IMUL, decode.FormRMI, false, 8, 0, false}:    opIMULRRI64,
+	{decode.INC, decode.FormM, false, 8, 0, false}:       opINCR64,
+	{decode.INC, decode.FormM, true, 8, 0, false}:        opINCM64,
+	{decode.INC, decode.FormM, true, 8, 0, true}:         opINCM64Base,
+	{decode.DEC, decode.FormM, false, 8, 0, false}:       opDECR64,
+	{decode.DEC, decode.FormM, true, 8, 0, false}:        opDECM64,
+	{decode.DEC, decode.FormM, true, 8, 0, true}:         opDECM64Base,
+	{decode.NEG, decode.FormM, false, 8, 0, false}:       opNEGR64,
+	{decode.NOT, decode.FormM, false, 8, 0, false}:       opNOTR64,
+	{decode.SHL, decode.FormMI, false, 8, 0, false}:      opSHLRI64,
+	{decode.SHL, decode.FormMC, false, 8, 0, false}:      opSHLRC64,
+	{decode.SHR, decode.FormMI, false, 8, 0, false}:      opSHRRI64,
+	{decode.SHR, decode.FormMC, false, 8, 0, false}:      opSHRRC64,
+	{decode.SAR, decode.FormMI, false, 8, 0, false}:      opSARRI64,
+	{decode.SAR, decode.FormMC, false, 8, 0, false}:      opSARRC64,
+	{decode.MOV, decode.FormMR, false, 1, 0, false}:      opMOVRR8,
+	{decode.MOV, decode.FormRM, false, 1, 0, false}:      opMOVRR8,
+	{decode.MOV, decode.FormMI, false, 1, 0, false}:      opMOVRI8,
+	{decode.MOV, decode.FormRM, true, 1, 0, false}:       opMOVRM8,
+	{decode.MOV, decode.FormRM, true, 1, 0, true}:        opMOVRM8Base,
+	{decode.MOV, decode.FormMR, true, 1, 0, false}:       opMOVMR8,
+	{decode.MOV, decode.FormMR, true, 1, 0, true}:        opMOVMR8Base,
+	{decode.MOV, decode.FormMI, true, 1, 0, false}:       opMOVMI8,
+	{decode.MOV, decode.FormMI, true, 1, 0, true}:        opMOVMI8Base,
+	{decode.MOV, decode.FormMR, false, 2, 0, false}:      opMOVRR16,
+	{decode.MOV, decode.FormRM, false, 2, 0, false}:      opMOVRR16,
+	{decode.MOV, decode.FormMI, false, 2, 0, false}:      opMOVRI16,
+	{decode.MOV, decode.FormRM, true, 2, 0, false}:       opMOVRM16,
+	{decode.MOV, decode.FormRM, true, 2, 0, true}:        opMOVRM16Base,
+	{decode.MOV, decode.FormMR, true, 2, 0, false}:       opMOVMR16,
+	{decode.MOV, decode.FormMR, true, 2, 0, true}:        opMOVMR16Base,
+	{decode.MOV, decode.FormMI, true, 2, 0, false}:       opMOVMI16,
+	{decode.MOV, decode.FormMI, true, 2, 0, true}:        opMOVMI16Base,
+	{decode.MOV, decode.FormMR, false, 4, 0, false}:      opMOVRR32,
+	{decode.MOV, decode.FormRM, false, 4, 0, false}:      opMOVRR32,
+	{decode.MOV, decode.FormMI, false, 4, 0, false}:      opMOVRI32,
+	{decode.MOV, decode.FormRM, true, 4, 0, false}:       opMOVRM32,
+	{decode.MOV, decode.FormRM, true, 4, 0, true}:        opMOVRM32Base,
+	{decode.MOV, decode.FormMR, true, 4, 0, false}:       opMOVMR32,
+	{decode.MOV, decode.FormMR, true, 4, 0, true}:        opMOVMR32Base,
+	{decode.MOV, decode.FormMI, true, 4, 0, false}:       opMOVMI32,
+	{decode.MOV, decode.FormMI, true, 4, 0, true}:        opMOVMI32Base,
+	{decode.MOV, decode.FormMR, false, 8, 0, false}:      opMOVRR64,
+	{decode.MOV, decode.FormRM, false, 8, 0, false}:      opMOVRR64,
+	{decode.MOV, decode.FormMI, false, 8, 0, false}:      opMOVRI64,
+	{decode.MOV, decode.FormRM, true, 8, 0, false}:       opMOVRM64,
+	{decode.MOV, decode.FormRM, true, 8, 0, true}:        opMOVRM64Base,
+	{decode.MOV, decode.FormMR, true, 8, 0, false}:       opMOVMR64,
+	{decode.MOV, decode.FormMR, true, 8, 0, true}:        opMOVMR64Base,
+	{decode.MOV, decode.FormMI, true, 8, 0, false}:       opMOVMI64,
+	{decode.MOV, decode.FormMI, true, 8, 0, true}:        opMOVMI64Base,
+	{decode.LEA, decode.FormRM, true, 8, 0, false}:       opLEA64,
+	{decode.LEA, decode.FormRM, true, 4, 0, false}:       opLEA32,
+	{decode.MOVZX, decode.FormRM, false, 65, 0, false}:   opMOVZXR832,
+	{decode.MOVZX, decode.FormRM, true, 65, 0, false}:    opMOVZXM832,
+	{decode.MOVZX, decode.FormRM, true, 65, 0, true}:     opMOVZXM832Base,
+	{decode.MOVSX, decode.FormRM, false, 65, 0, false}:   opMOVSXR832,
+	{decode.MOVSX, decode.FormRM, true, 65, 0, false}:    opMOVSXM832,
+	{decode.MOVSX, decode.FormRM, true, 65, 0, true}:     opMOVSXM832Base,
+	{decode.MOVZX, decode.FormRM, false, 129, 0, false}:  opMOVZXR832,
+	{decode.MOVZX, decode.FormRM, true, 129, 0, false}:   opMOVZXM832,
+	{decode.MOVZX, decode.FormRM, true, 129, 0, true}:    opMOVZXM832Base,
+	{decode.MOVSX, decode.FormRM, false, 129, 0, false}:  opMOVSXR864,
+	{decode.MOVSX, decode.FormRM, true, 129, 0, false}:   opMOVSXM864,
+	{decode.MOVSX, decode.FormRM, true, 129, 0, true}:    opMOVSXM864Base,
+	{decode.MOVZX, decode.FormRM, false, 66, 0, false}:   opMOVZXR1632,
+	{decode.MOVZX, decode.FormRM, true, 66, 0, false}:    opMOVZXM1632,
+	{decode.MOVZX, decode.FormRM, true, 66, 0, true}:     opMOVZXM1632Base,
+	{decode.MOVSX, decode.FormRM, false, 66, 0, false}:   opMOVSXR1632,
+	{decode.MOVSX, decode.FormRM, true, 66, 0, false}:    opMOVSXM1632,
+	{decode.MOVSX, decode.FormRM, true, 66, 0, true}:     opMOVSXM1632Base,
+	{decode.MOVZX, decode.FormRM, false, 130, 0, false}:  opMOVZXR1632,
+	{decode.MOVZX, decode.FormRM, true, 130, 0, false}:   opMOVZXM1632,
+	{decode.MOVZX, decode.FormRM, true, 130, 0, true}:    opMOVZXM1632Base,
+	{decode.MOVSX, decode.FormRM, false, 130, 0, false}:  opMOVSXR1664,
+	{decode.MOVSX, decode.FormRM, true, 130, 0, false}:   opMOVSXM1664,
+	{decode.MOVSX, decode.FormRM, true, 130, 0, true}:    opMOVSXM1664Base,
+	{decode.MOVSXD, decode.FormRM, false, 132, 0, false}: opMOVSXDR,
+	{decode.MOVSXD, decode.FormRM, true, 132, 0, false}:  opMOVSXDM,
+	{decode.MOVSXD, decode.FormRM, true, 132, 0, true}:   opMOVSXDMBase,
+	{decode.CBW, decode.FormNone, false, 8, 0, false}:    opCBW64,
+	{decode.CWD, decode.FormNone, false, 8, 0, false}:    opCWD64,
+	{decode.CWD, decode.FormNone, false, 4, 0, false}:    opCWD32,
+	{decode.CMOVCC, decode.FormRM, false, 4, 0, false}:   opCMOVRR32,
+	{decode.XCHG, decode.FormMR, false, 4, 0, false}:     opXCHGRR32,
+	{decode.BSWAP, decode.FormM, false, 4, 0, false}:     opBSWAP32,
+	{decode.CMOVCC, decode.FormRM, false, 8, 0, false}:   opCMOVRR64,
+	{decode.XCHG, decode.FormMR, false, 8, 0, false}:     opXCHGRR64,
+	{decode.BSWAP, decode.FormM, false, 8, 0, false}:     opBSWAP64,
+	{decode.SETCC, decode.FormM, false, 1, 0, false}:     opSETR,
+	{decode.PUSH, decode.FormM, false, 8, 0, false}:      opPUSHR,
+	{decode.PUSH, decode.FormNone, false, 8, 0, false}:   opPUSHI,
+	{decode.POP, decode.FormM, false, 8, 0, false}:       opPOPR,
+	{decode.LEAVE, decode.FormNone, false, 8, 0, false}:  opLEAVE,
+	{decode.CALL, decode.FormNone, false, 8, 0, false}:   opCALL,
+	{decode.CALL, decode.FormM, false, 8, 0, false}:      opCALLR,
+	{decode.CALL, decode.FormM, true, 8, 0, false}:       opCALLM,
+	{decode.CALL, decode.FormM, true, 8, 0, true}:        opCALLMBase,
+	{decode.RET, decode.FormNone, false, 8, 0, false}:    opRET,
+	{decode.JMP, decode.FormNone, false, 8, 0, false}:    opJMP,
+	{decode.JMP, decode.FormM, false, 8, 0, false}:       opJMPR,
+	{decode.JMP, decode.FormM, true, 8, 0, false}:        opJMPM,
+	{decode.JMP, decode.FormM, true, 8, 0, true}:         opJMPMBase,
+	{decode.JCC, decode.FormNone, false, 8, 0, false}:    opJO,
+	{decode.JCC, decode.FormNone, false, 8, 1, false}:    opJNO,
+	{decode.JCC, decode.FormNone, false, 8, 2, false}:    opJB,
+	{decode.JCC, decode.FormNone, false, 8, 3, false}:    opJNB,
+	{decode.JCC, decode.FormNone, false, 8, 4, false}:    opJZ,
+	{decode.JCC, decode.FormNone, false, 8, 5, false}:    opJNZ,
+	{decode.JCC, decode.FormNone, false, 8, 6, false}:    opJBE,
+	{decode.JCC, decode.FormNone, false, 8, 7, false}:    opJNBE,
+	{decode.JCC, decode.FormNone, false, 8, 8, false}:    opJS,
+	{decode.JCC, decode.FormNone, false, 8, 9, false}:    opJNS,
+	{decode.JCC, decode.FormNone, false, 8, 10, false}:   opJP,
+	{decode.JCC, decode.FormNone, false, 8, 11, false}:   opJNP,
+	{decode.JCC, decode.FormNone, false, 8, 12, false}:   opJL,
+	{decode.JCC, decode.FormNone, false, 8, 13, false}:   opJNL,
+	{decode.JCC, decode.FormNone, false, 8, 14, false}:   opJLE,
+	{decode.JCC, decode.FormNone, false, 8, 15, false}:   opJNLE,
 }
 
 // fusedCodes are the comparisons that have one together with the branch behind them.
 var fusedCodes = map[fusedKey]uint16{
-	{decode.CMP, 2, formRR, 1}:   opCMPJBRR8,
-	{decode.CMP, 2, formRI, 1}:   opCMPJBRI8,
-	{decode.CMP, 3, formRR, 1}:   opCMPJNBRR8,
-	{decode.CMP, 3, formRI, 1}:   opCMPJNBRI8,
-	{decode.CMP, 4, formRR, 1}:   opCMPJZRR8,
-	{decode.CMP, 4, formRI, 1}:   opCMPJZRI8,
-	{decode.TEST, 4, formRR, 1}:  opTESTJZRR8,
-	{decode.TEST, 4, formRI, 1}:  opTESTJZRI8,
-	{decode.CMP, 5, formRR, 1}:   opCMPJNZRR8,
-	{decode.CMP, 5, formRI, 1}:   opCMPJNZRI8,
-	{decode.TEST, 5, formRR, 1}:  opTESTJNZRR8,
-	{decode.TEST, 5, formRI, 1}:  opTESTJNZRI8,
-	{decode.CMP, 6, formRR, 1}:   opCMPJBERR8,
-	{decode.CMP, 6, formRI, 1}:   opCMPJBERI8,
-	{decode.CMP, 7, formRR, 1}:   opCMPJNBERR8,
-	{decode.CMP, 7, formRI, 1}:   opCMPJNBERI8,
-	{decode.TEST, 8, formRR, 1}:  opTESTJSRR8,
-	{decode.TEST, 8, formRI, 1}:  opTESTJSRI8,
-	{decode.TEST, 9, formRR, 1}:  opTESTJNSRR8,
-	{decode.TEST, 9, formRI, 1}:  opTESTJNSRI8,
-	{decode.CMP, 12, formRR, 1}:  opCMPJLRR8,
-	{decode.CMP, 12, formRI, 1}:  opCMPJLRI8,
-	{decode.CMP, 13, formRR, 1}:  opCMPJNLRR8,
-	{decode.CMP, 13, formRI, 1}:  opCMPJNLRI8,
-	{decode.CMP, 14, formRR, 1}:  opCMPJLERR8,
-	{decode.CMP, 14, formRI, 1}:  opCMPJLERI8,
-	{decode.TEST, 14, formRR, 1}: opTESTJLERR8,
-	{decode.TEST, 14, formRI, 1}: opTESTJLERI8,
-	{decode.CMP, 15, formRR, 1}:  opCMPJNLERR8,
-	{decode.CMP, 15, formRI, 1}:  opCMPJNLERI8,
-	{decode.TEST, 15, formRR, 1}: opTESTJNLERR8,
-	{decode.TEST, 15, formRI, 1}: opTESTJNLERI8,
-	{decode.CMP, 2, formRR, 4}:   opCMPJBRR32,
-	{decode.CMP, 2, formRI, 4}:   opCMPJBRI32,
-	{decode.CMP, 2, formRM, 4}:   opCMPJBRM32,
-	{decode.CMP, 2, formMR, 4}:   opCMPJBMR32,
-	{decode.CMP, 3, formRR, 4}:   opCMPJNBRR32,
-	{decode.CMP, 3, formRI, 4}:   opCMPJNBRI32,
-	{decode.CMP, 3, formRM, 4}:   opCMPJNBRM32,
-	{decode.CMP, 3, formMR, 4}:   opCMPJNBMR32,
-	{decode.CMP, 4, formRR, 4}:   opCMPJZRR32,
-	{decode.CMP, 4, formRI, 4}:   opCMPJZRI32,
-	{decode.CMP, 4, formRM, 4}:   opCMPJZRM32,
-	{decode.CMP, 4, formMR, 4}:   opCMPJZMR32,
-	{decode.TEST, 4, formRR, 4}:  opTESTJZRR32,
-	{decode.TEST, 4, formRI, 4}:  opTESTJZRI32,
-	{decode.CMP, 5, formRR, 4}:   opCMPJNZRR32,
-	{decode.CMP, 5, formRI, 4}:   opCMPJNZRI32,
-	{decode.CMP, 5, formRM, 4}:   opCMPJNZRM32,
-	{decode.CMP, 5, formMR, 4}:   opCMPJNZMR32,
-	{decode.TEST, 5, formRR, 4}:  opTESTJNZRR32,
-	{decode.TEST, 5, formRI, 4}:  opTESTJNZRI32,
-	{decode.CMP, 6, formRR, 4}:   opCMPJBERR32,
-	{decode.CMP, 6, formRI, 4}:   opCMPJBERI32,
-	{decode.CMP, 6, formRM, 4}:   opCMPJBERM32,
-	{decode.CMP, 6, formMR, 4}:   opCMPJBEMR32,
-	{decode.CMP, 7, formRR, 4}:   opCMPJNBERR32,
-	{decode.CMP, 7, formRI, 4}:   opCMPJNBERI32,
-	{decode.CMP, 7, formRM, 4}:   opCMPJNBERM32,
-	{decode.CMP, 7, formMR, 4}:   opCMPJNBEMR32,
-	{decode.TEST, 8, formRR, 4}:  opTESTJSRR32,
-	{decode.TEST, 8, formRI, 4}:  opTESTJSRI32,
-	{decode.TEST, 9, formRR, 4}:  opTESTJNSRR32,
-	{decode.TEST, 9, formRI, 4}:  opTESTJNSRI32,
-	{decode.CMP, 12, formRR, 4}:  opCMPJLRR32,
-	{decode.CMP, 12, formRI, 4}:  opCMPJLRI32,
-	{decode.CMP, 12, formRM, 4}:  opCMPJLRM32,
-	{decode.CMP, 12, formMR, 4}:  opCMPJLMR32,
-	{decode.CMP, 13, formRR, 4}:  opCMPJNLRR32,
-	{decode.CMP, 13, formRI, 4}:  opCMPJNLRI32,
-	{decode.CMP, 13, formRM, 4}:  opCMPJNLRM32,
-	{decode.CMP, 13, formMR, 4}:  opCMPJNLMR32,
-	{decode.CMP, 14, formRR, 4}:  opCMPJLERR32,
-	{decode.CMP, 14, formRI, 4}:  opCMPJLERI32,
-	{decode.CMP, 14, formRM, 4}:  opCMPJLERM32,
-	{decode.CMP, 14, formMR, 4}:  opCMPJLEMR32,
-	{decode.TEST, 14, formRR, 4}: opTESTJLERR32,
-	{decode.TEST, 14, formRI, 4}: opTESTJLERI32,
-	{decode.CMP, 15, formRR, 4}:  opCMPJNLERR32,
-	{decode.CMP, 15, formRI, 4}:  opCMPJNLERI32,
-	{decode.CMP, 15, formRM, 4}:  opCMPJNLERM32,
-	{decode.CMP, 15, formMR, 4}:  opCMPJNLEMR32,
-	{decode.TEST, 15, formRR, 4}: opTESTJNLERR32,
-	{decode.TEST, 15, formRI, 4}: opTESTJNLERI32,
-	{decode.CMP, 2, formRR, 8}:   opCMPJBRR64,
-	{decode.CMP, 2, formRI, 8}:   opCMPJBRI64,
-	{decode.CMP, 2, formRM, 8}:   opCMPJBRM64,
-	{decode.CMP, 2, formMR, 8}:   opCMPJBMR64,
-	{decode.CMP, 3, formRR, 8}:   opCMPJNBRR64,
-	{decode.CMP, 3, formRI, 8}:   opCMPJNBRI64,
-	{decode.CMP, 3, formRM, 8}:   opCMPJNBRM64,
-	{decode.CMP, 3, formMR, 8}:   opCMPJNBMR64,
-	{decode.CMP, 4, formRR, 8}:   opCMPJZRR64,
-	{decode.CMP, 4, formRI, 8}:   opCMPJZRI64,
-	{decode.CMP, 4, formRM, 8}:   opCMPJZRM64,
-	{decode.CMP, 4, formMR, 8}:   opCMPJZMR64,
-	{decode.TEST, 4, formRR, 8}:  opTESTJZRR64,
-	{decode.TEST, 4, formRI, 8}:  opTESTJZRI64,
-	{decode.CMP, 5, formRR, 8}:   opCMPJNZRR64,
-	{decode.CMP, 5, formRI, 8}:   opCMPJNZRI64,
-	{decode.CMP, 5, formRM, 8}:   opCMPJNZRM64,
-	{decode.CMP, 5, formMR, 8}:   opCMPJNZMR64,
-	{decode.TEST, 5, formRR, 8}:  opTESTJNZRR64,
-	{decode.TEST, 5, formRI, 8}:  opTESTJNZRI64,
-	{decode.CMP, 6, formRR, 8}:   opCMPJBERR64,
-	{decode.CMP, 6, formRI, 8}:   opCMPJBERI64,
-	{decode.CMP, 6, formRM, 8}:   opCMPJBERM64,
-	{decode.CMP, 6, formMR, 8}:   opCMPJBEMR64,
-	{decode.CMP, 7, formRR, 8}:   opCMPJNBERR64,
-	{decode.CMP, 7, formRI, 8}:   opCMPJNBERI64,
-	{decode.CMP, 7, formRM, 8}:   opCMPJNBERM64,
-	{decode.CMP, 7, formMR, 8}:   opCMPJNBEMR64,
-	{decode.TEST, 8, formRR, 8}:  opTESTJSRR64,
-	{decode.TEST, 8, formRI, 8}:  opTESTJSRI64,
-	{decode.TEST, 9, formRR, 8}:  opTESTJNSRR64,
-	{decode.TEST, 9, formRI, 8}:  opTESTJNSRI64,
-	{decode.CMP, 12, formRR, 8}:  opCMPJLRR64,
-	{decode.CMP, 12, formRI, 8}:  opCMPJLRI64,
-	{decode.CMP, 12, formRM, 8}:  opCMPJLRM64,
-	{decode.CMP, 12, formMR, 8}:  opCMPJLMR64,
-	{decode.CMP, 13, formRR, 8}:  opCMPJNLRR64,
-	{decode.CMP, 13, formRI, 8}:  opCMPJNLRI64,
-	{decode.CMP, 13, formRM, 8}:  opCMPJNLRM64,
-	{decode.CMP, 13, formMR, 8}:  opCMPJNLMR64,
-	{decode.CMP, 14, formRR, 8}:  opCMPJLERR64,
-	{decode.CMP, 14, formRI, 8}:  opCMPJLERI64,
-	{decode.CMP, 14, formRM, 8}:  opCMPJLERM64,
-	{decode.CMP, 14, formMR, 8}:  opCMPJLEMR64,
-	{decode.TEST, 14, formRR, 8}: opTESTJLERR64,
-	{decode.TEST, 14, formRI, 8}: opTESTJLERI64,
-	{decode.CMP, 15, formRR, 8}:  opCMPJNLERR64,
-	{decode.CMP, 15, formRI, 8}:  opCMPJNLERI64,
-	{decode.CMP, 15, formRM, 8}:  opCMPJNLERM64,
-	{decode.CMP, 15, formMR, 8}:  opCMPJNLEMR64,
-	{decode.TEST, 15, formRR, 8}: opTESTJNLERR64,
-	{decode.TEST, 15, formRI, 8}: opTESTJNLERI64,
+	{decode.CMP, 2, formRR, 1, false}:   opCMPJBRR8,
+	{decode.CMP, 2, formRI, 1, false}:   opCMPJBRI8,
+	{decode.CMP, 3, formRR, 1, false}:   opCMPJNBRR8,
+	{decode.CMP, 3, formRI, 1, false}:   opCMPJNBRI8,
+	{decode.CMP, 4, formRR, 1, false}:   opCMPJZRR8,
+	{decode.CMP, 4, formRI, 1, false}:   opCMPJZRI8,
+	{decode.TEST, 4, formRR, 1, false}:  opTESTJZRR8,
+	{decode.TEST, 4, formRI, 1, false}:  opTESTJZRI8,
+	{decode.CMP, 5, formRR, 1, false}:   opCMPJNZRR8,
+	{decode.CMP, 5, formRI, 1, false}:   opCMPJNZRI8,
+	{decode.TEST, 5, formRR, 1, false}:  opTESTJNZRR8,
+	{decode.TEST, 5, formRI, 1, false}:  opTESTJNZRI8,
+	{decode.CMP, 6, formRR, 1, false}:   opCMPJBERR8,
+	{decode.CMP, 6, formRI, 1, false}:   opCMPJBERI8,
+	{decode.CMP, 7, formRR, 1, false}:   opCMPJNBERR8,
+	{decode.CMP, 7, formRI, 1, false}:   opCMPJNBERI8,
+	{decode.TEST, 8, formRR, 1, false}:  opTESTJSRR8,
+	{decode.TEST, 8, formRI, 1, false}:  opTESTJSRI8,
+	{decode.TEST, 9, formRR, 1, false}:  opTESTJNSRR8,
+	{decode.TEST, 9, formRI, 1, false}:  opTESTJNSRI8,
+	{decode.CMP, 12, formRR, 1, false}:  opCMPJLRR8,
+	{decode.CMP, 12, formRI, 1, false}:  opCMPJLRI8,
+	{decode.CMP, 13, formRR, 1, false}:  opCMPJNLRR8,
+	{decode.CMP, 13, formRI, 1, false}:  opCMPJNLRI8,
+	{decode.CMP, 14, formRR, 1, false}:  opCMPJLERR8,
+	{decode.CMP, 14, formRI, 1, false}:  opCMPJLERI8,
+	{decode.TEST, 14, formRR, 1, false}: opTESTJLERR8,
+	{decode.TEST, 14, formRI, 1, false}: opTESTJLERI8,
+	{decode.CMP, 15, formRR, 1, false}:  opCMPJNLERR8,
+	{decode.CMP, 15, formRI, 1, false}:  opCMPJNLERI8,
+	{decode.TEST, 15, formRR, 1, false}: opTESTJNLERR8,
+	{decode.TEST, 15, formRI, 1, false}: opTESTJNLERI8,
+	{decode.CMP, 2, formRR, 4, false}:   opCMPJBRR32,
+	{decode.CMP, 2, formRI, 4, false}:   opCMPJBRI32,
+	{decode.CMP, 2, formRM, 4, false}:   opCMPJBRM32,
+	{decode.CMP, 2, formRM, 4, true}:    opCMPJBRM32Base,
+	{decode.CMP, 2, formMR, 4, false}:   opCMPJBMR32,
+	{decode.CMP, 2, formMR, 4, true}:    opCMPJBMR32Base,
+	{decode.CMP, 3, formRR, 4, false}:   opCMPJNBRR32,
+	{decode.CMP, 3, formRI, 4, false}:   opCMPJNBRI32,
+	{decode.CMP, 3, formRM, 4, false}:   opCMPJNBRM32,
+	{decode.CMP, 3, formRM, 4, true}:    opCMPJNBRM32Base,
+	{decode.CMP, 3, formMR, 4, false}:   opCMPJNBMR32,
+	{decode.CMP, 3, formMR, 4, true}:    opCMPJNBMR32Base,
+	{decode.CMP, 4, formRR, 4, false}:   opCMPJZRR32,
+	{decode.CMP, 4, formRI, 4, false}:   opCMPJZRI32,
+	{decode.CMP, 4, formRM, 4, false}:   opCMPJZRM32,
+	{decode.CMP, 4, formRM, 4, true}:    opCMPJZRM32Base,
+	{decode.CMP, 4, formMR, 4, false}:   opCMPJZMR32,
+	{decode.CMP, 4, formMR, 4, true}:    opCMPJZMR32Base,
+	{decode.TEST, 4, formRR, 4, false}:  opTESTJZRR32,
+	{decode.TEST, 4, formRI, 4, false}:  opTESTJZRI32,
+	{decode.CMP, 5, formRR, 4, false}:   opCMPJNZRR32,
+	{decode.CMP, 5, formRI, 4, false}:   opCMPJNZRI32,
+	{decode.CMP, 5, formRM, 4, false}:   opCMPJNZRM32,
+	{decode.CMP, 5, formRM, 4, true}:    opCMPJNZRM32Base,
+	{decode.CMP, 5, formMR, 4, false}:   opCMPJNZMR32,
+	{decode.CMP, 5, formMR, 4, true}:    opCMPJNZMR32Base,
+	{decode.TEST, 5, formRR, 4, false}:  opTESTJNZRR32,
+	{decode.TEST, 5, formRI, 4, false}:  opTESTJNZRI32,
+	{decode.CMP, 6, formRR, 4, false}:   opCMPJBERR32,
+	{decode.CMP, 6, formRI, 4, false}:   opCMPJBERI32,
+	{decode.CMP, 6, formRM, 4, false}:   opCMPJBERM32,
+	{decode.CMP, 6, formRM, 4, true}:    opCMPJBERM32Base,
+	{decode.CMP, 6, formMR, 4, false}:   opCMPJBEMR32,
+	{decode.CMP, 6, formMR, 4, true}:    opCMPJBEMR32Base,
+	{decode.CMP, 7, formRR, 4, false}:   opCMPJNBERR32,
+	{decode.CMP, 7, formRI, 4, false}:   opCMPJNBERI32,
+	{decode.CMP, 7, formRM, 4, false}:   opCMPJNBERM32,
+	{decode.CMP, 7, formRM, 4, true}:    opCMPJNBERM32Base,
+	{decode.CMP, 7, formMR, 4, false}:   opCMPJNBEMR32,
+	{decode.CMP, 7, formMR, 4, true}:    opCMPJNBEMR32Base,
+	{decode.TEST, 8, formRR, 4, false}:  opTESTJSRR32,
+	{decode.TEST, 8, formRI, 4, false}:  opTESTJSRI32,
+	{decode.TEST, 9, formRR, 4, false}:  opTESTJNSRR32,
+	{decode.TEST, 9, formRI, 4, false}:  opTESTJNSRI32,
+	{decode.CMP, 12, formRR, 4, false}:  opCMPJLRR32,
+	{decode.CMP, 12, formRI, 4, false}:  opCMPJLRI32,
+	{decode.CMP, 12, formRM, 4, false}:  opCMPJLRM32,
+	{decode.CMP, 12, formRM, 4, true}:   opCMPJLRM32Base,
+	{decode.CMP, 12, formMR, 4, false}:  opCMPJLMR32,
+	{decode.CMP, 12, formMR, 4, true}:   opCMPJLMR32Base,
+	{decode.CMP, 13, formRR, 4, false}:  opCMPJNLRR32,
+	{decode.CMP, 13, formRI, 4, false}:  opCMPJNLRI32,
+	{decode.CMP, 13, formRM, 4, false}:  opCMPJNLRM32,
+	{decode.CMP, 13, formRM, 4, true}:   opCMPJNLRM32Base,
+	{decode.CMP, 13, formMR, 4, false}:  opCMPJNLMR32,
+	{decode.CMP, 13, formMR, 4, true}:   opCMPJNLMR32Base,
+	{decode.CMP, 14, formRR, 4, false}:  opCMPJLERR32,
+	{decode.CMP, 14, formRI, 4, false}:  opCMPJLERI32,
+	{decode.CMP, 14, formRM, 4, false}:  opCMPJLERM32,
+	{decode.CMP, 14, formRM, 4, true}:   opCMPJLERM32Base,
+	{decode.CMP, 14, formMR, 4, false}:  opCMPJLEMR32,
+	{decode.CMP, 14, formMR, 4, true}:   opCMPJLEMR32Base,
+	{decode.TEST, 14, formRR, 4, false}: opTESTJLERR32,
+	{decode.TEST, 14, formRI, 4, false}: opTESTJLERI32,
+	{decode.CMP, 15, formRR, 4, false}:  opCMPJNLERR32,
+	{decode.CMP, 15, formRI, 4, false}:  opCMPJNLERI32,
+	{decode.CMP, 15, formRM, 4, false}:  opCMPJNLERM32,
+	{decode.CMP, 15, formRM, 4, true}:   opCMPJNLERM32Base,
+	{decode.CMP, 15, formMR, 4, false}:  opCMPJNLEMR32,
+	{decode.CMP, 15, formMR, 4, true}:   opCMPJNLEMR32Base,
+	{decode.TEST, 15, formRR, 4, false}: opTESTJNLERR32,
+	{decode.TEST, 15, formRI, 4, false}: opTESTJNLERI32,
+	{decode.CMP, 2, formRR, 8, false}:   opCMPJBRR64,
+	{decode.CMP, 2, formRI, 8, false}:   opCMPJBRI64,
+	{decode.CMP, 2, formRM, 8, false}:   opCMPJBRM64,
+	{decode.CMP, 2, formRM, 8, true}:    opCMPJBRM64Base,
+	{decode.CMP, 2, formMR, 8, false}:   opCMPJBMR64,
+	{decode.CMP, 2, formMR, 8, true}:    opCMPJBMR64Base,
+	{decode.CMP, 3, formRR, 8, false}:   opCMPJNBRR64,
+	{decode.CMP, 3, formRI, 8, false}:   opCMPJNBRI64,
+	{decode.CMP, 3, formRM, 8, false}:   opCMPJNBRM64,
+	{decode.CMP, 3, formRM, 8, true}:    opCMPJNBRM64Base,
+	{decode.CMP, 3, formMR, 8, false}:   opCMPJNBMR64,
+	{decode.CMP, 3, formMR, 8, true}:    opCMPJNBMR64Base,
+	{decode.CMP, 4, formRR, 8, false}:   opCMPJZRR64,
+	{decode.CMP, 4, formRI, 8, false}:   opCMPJZRI64,
+	{decode.CMP, 4, formRM, 8, false}:   opCMPJZRM64,
+	{decode.CMP, 4, formRM, 8, true}:    opCMPJZRM64Base,
+	{decode.CMP, 4, formMR, 8, false}:   opCMPJZMR64,
+	{decode.CMP, 4, formMR, 8, true}:    opCMPJZMR64Base,
+	{decode.TEST, 4, formRR, 8, false}:  opTESTJZRR64,
+	{decode.TEST, 4, formRI, 8, false}:  opTESTJZRI64,
+	{decode.CMP, 5, formRR, 8, false}:   opCMPJNZRR64,
+	{decode.CMP, 5, formRI, 8, false}:   opCMPJNZRI64,
+	{decode.CMP, 5, formRM, 8, false}:   opCMPJNZRM64,
+	{decode.CMP, 5, formRM, 8, true}:    opCMPJNZRM64Base,
+	{decode.CMP, 5, formMR, 8, false}:   opCMPJNZMR64,
+	{decode.CMP, 5, formMR, 8, true}:    opCMPJNZMR64Base,
+	{decode.TEST, 5, formRR, 8, false}:  opTESTJNZRR64,
+	{decode.TEST, 5, formRI, 8, false}:  opTESTJNZRI64,
+	{decode.CMP, 6, formRR, 8, false}:   opCMPJBERR64,
+	{decode.CMP, 6, formRI, 8, false}:   opCMPJBERI64,
+	{decode.CMP, 6, formRM, 8, false}:   opCMPJBERM64,
+	{decode.CMP, 6, formRM, 8, true}:    opCMPJBERM64Base,
+	{decode.CMP, 6, formMR, 8, false}:   opCMPJBEMR64,
+	{decode.CMP, 6, formMR, 8, true}:    opCMPJBEMR64Base,
+	{decode.CMP, 7, formRR, 8, false}:   opCMPJNBERR64,
+	{decode.CMP, 7, formRI, 8, false}:   opCMPJNBERI64,
+	{decode.CMP, 7, formRM, 8, false}:   opCMPJNBERM64,
+	{decode.CMP, 7, formRM, 8, true}:    opCMPJNBERM64Base,
+	{decode.CMP, 7, formMR, 8, false}:   opCMPJNBEMR64,
+	{decode.CMP, 7, formMR, 8, true}:    opCMPJNBEMR64Base,
+	{decode.TEST, 8, formRR, 8, false}:  opTESTJSRR64,
+	{decode.TEST, 8, formRI, 8, false}:  opTESTJSRI64,
+	{decode.TEST, 9, formRR, 8, false}:  opTESTJNSRR64,
+	{decode.TEST, 9, formRI, 8, false}:  opTESTJNSRI64,
+	{decode.CMP, 12, formRR, 8, false}:  opCMPJLRR64,
+	{decode.CMP, 12, formRI, 8, false}:  opCMPJLRI64,
+	{decode.CMP, 12, formRM, 8, false}:  opCMPJLRM64,
+	{decode.CMP, 12, formRM, 8, true}:   opCMPJLRM64Base,
+	{decode.CMP, 12, formMR, 8, false}:  opCMPJLMR64,
+	{decode.CMP, 12, formMR, 8, true}:   opCMPJLMR64Base,
+	{decode.CMP, 13, formRR, 8, false}:  opCMPJNLRR64,
+	{decode.CMP, 13, formRI, 8, false}:  opCMPJNLRI64,
+	{decode.CMP, 13, formRM, 8, false}:  opCMPJNLRM64,
+	{decode.CMP, 13, formRM, 8, true}:   opCMPJNLRM64Base,
+	{decode.CMP, 13, formMR, 8, false}:  opCMPJNLMR64,
+	{decode.CMP, 13, formMR, 8, true}:   opCMPJNLMR64Base,
+	{decode.CMP, 14, formRR, 8, false}:  opCMPJLERR64,
+	{decode.CMP, 14, formRI, 8, false}:  opCMPJLERI64,
+	{decode.CMP, 14, formRM, 8, false}:  opCMPJLERM64,
+	{decode.CMP, 14, formRM, 8, true}:   opCMPJLERM64Base,
+	{decode.CMP, 14, formMR, 8, false}:  opCMPJLEMR64,
+	{decode.CMP, 14, formMR, 8, true}:   opCMPJLEMR64Base,
+	{decode.TEST, 14, formRR, 8, false}: opTESTJLERR64,
+	{decode.TEST, 14, formRI, 8, false}: opTESTJLERI64,
+	{decode.CMP, 15, formRR, 8, false}:  opCMPJNLERR64,
+	{decode.CMP, 15, formRI, 8, false}:  opCMPJNLERI64,
+	{decode.CMP, 15, formRM, 8, false}:  opCMPJNLERM64,
+	{decode.CMP, 15, formRM, 8, true}:   opCMPJNLERM64Base,
+	{decode.CMP, 15, formMR, 8, false}:  opCMPJNLEMR64,
+	{decode.CMP, 15, formMR, 8, true}:   opCMPJNLEMR64Base,
+	{decode.TEST, 15, formRR, 8, false}: opTESTJNLERR64,
+	{decode.TEST, 15, formRI, 8, false}: opTESTJNLERI64,
 }
 
 // loop runs blocks until something is pending, the budget is used up, or the
@@ -825,8 +1132,6 @@ func (c *CPU) loop() {
 		o     *op
 		t     *tlb
 		e     *tlbEntry
-		ops   []op
-		i     int
 		link  int
 		start uint64
 		v, w  uint64
@@ -835,10 +1140,10 @@ func (c *CPU) loop() {
 		cf    uint64
 		in    *decode.Inst
 	)
+	goto look
 indirect:
-	if b != nil {
-		c.retire(len(b.insts))
-	}
+	c.budget -= b.count
+look:
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
 		return
 	}
@@ -851,7 +1156,7 @@ find:
 
 	// A branch within the page, or the block's end: the next block may be known.
 direct:
-	c.retire(len(b.insts))
+	c.budget -= b.count
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
 		return
 	}
@@ -872,49 +1177,88 @@ direct:
 run:
 	start = c.rip
 	r[decode.RIP] = start
-	ops = b.ops
+	o = b.first
 	t = c.tlb
-	for i = 0; i < len(ops); i++ {
-		o = &ops[i]
+	for ; ; o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize)) {
 		switch o.code {
 		case opGeneric:
 			goto generic
+		case opEnd:
+			c.rip = (start + uint64(o.at)) & c.ripMask
+			link = 0
+			goto direct
 		case opADDRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			v = uint64(uint8(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd, v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opADDRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd, v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opADDRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
 			v = uint64(uint8(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd, v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opADDRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
+			v = uint64(uint8(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
+			r[o.a] = r[o.a]&^0xff | v
 		case opADDMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			v = uint64(uint8(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opADDMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			v = uint64(uint8(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADDMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			v = uint64(uint8(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd, v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opADDMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -926,41 +1270,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classAdd, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADDRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			v = uint64(uint32(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADDRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			v = uint64(uint32(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADDRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
 			v = uint64(uint32(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opADDRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
+			v = uint64(uint32(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
+			r[o.a] = v
 		case opADDMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			v = uint64(uint32(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opADDMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			v = uint64(uint32(v + w))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opADDMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			v = uint64(uint32(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opADDMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -972,41 +1352,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opADDRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			v = v + w
 			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADDRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v = v + w
 			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADDRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
 			v = v + w
 			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opADDRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
+			v = v + w
+			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
+			r[o.a] = v
 		case opADDMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			v = v + w
+			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opADDMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			v = v + w
 			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opADDMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			v = v + w
+			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opADDMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -1018,41 +1434,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opORRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opORRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opORRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opORRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			r[o.a] = r[o.a]&^0xff | v
 		case opORMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opORMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opORMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opORMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -1064,41 +1516,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opORRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opORRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opORRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
+		case opORRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			r[o.a] = v
 		case opORMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opORMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opORMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opORMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -1110,41 +1598,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opORRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opORRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opORRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
+		case opORRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			r[o.a] = v
 		case opORMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opORMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			v |= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opORMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			v |= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opORMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -1156,45 +1680,84 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opADCRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			off = c.carry()
 			v = uint64(uint8(v + w + off))
 			c.flagKind, c.flagR, c.flagB = classAdd+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opADCRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			off = c.carry()
 			v = uint64(uint8(v + w + off))
 			c.flagKind, c.flagR, c.flagB = classAdd+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opADCRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
 			off = c.carry()
 			v = uint64(uint8(v + w + off))
 			c.flagKind, c.flagR, c.flagB = classAdd+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opADCRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
+			off = c.carry()
+			v = uint64(uint8(v + w + off))
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(off)*(classAdc-classAdd), v, w
+			r[o.a] = r[o.a]&^0xff | v
 		case opADCMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			cf = c.carry()
+			v = uint64(uint8(v + w + cf))
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(cf)*(classAdc-classAdd), v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opADCMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			cf = c.carry()
 			v = uint64(uint8(v + w + cf))
 			c.flagKind, c.flagR, c.flagB = classAdd+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADCMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			cf = c.carry()
+			v = uint64(uint8(v + w + cf))
+			c.flagKind, c.flagR, c.flagB = classAdd+uint8(cf)*(classAdc-classAdd), v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opADCMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -1207,45 +1770,84 @@ run:
 			c.flagKind, c.flagR, c.flagB = classAdd+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opADCRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			off = c.carry()
 			v = uint64(uint32(v + w + off))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADCRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			off = c.carry()
 			v = uint64(uint32(v + w + off))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADCRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
 			off = c.carry()
 			v = uint64(uint32(v + w + off))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opADCRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
+			off = c.carry()
+			v = uint64(uint32(v + w + off))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(off)*(classAdc-classAdd), v, w
+			r[o.a] = v
 		case opADCMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			cf = c.carry()
+			v = uint64(uint32(v + w + cf))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(cf)*(classAdc-classAdd), v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opADCMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			cf = c.carry()
 			v = uint64(uint32(v + w + cf))
 			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opADCMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			cf = c.carry()
+			v = uint64(uint32(v + w + cf))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(cf)*(classAdc-classAdd), v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opADCMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -1258,45 +1860,84 @@ run:
 			c.flagKind, c.flagR, c.flagB = classAdd|size32+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opADCRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			off = c.carry()
 			v = v + w + off
 			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADCRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			off = c.carry()
 			v = v + w + off
 			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opADCRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
 			off = c.carry()
 			v = v + w + off
 			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(off)*(classAdc-classAdd), v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opADCRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
+			off = c.carry()
+			v = v + w + off
+			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(off)*(classAdc-classAdd), v, w
+			r[o.a] = v
 		case opADCMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			cf = c.carry()
+			v = v + w + cf
+			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(cf)*(classAdc-classAdd), v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opADCMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			cf = c.carry()
 			v = v + w + cf
 			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opADCMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			cf = c.carry()
+			v = v + w + cf
+			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(cf)*(classAdc-classAdd), v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opADCMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -1309,45 +1950,84 @@ run:
 			c.flagKind, c.flagR, c.flagB = classAdd|size64+uint8(cf)*(classAdc-classAdd), v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opSBBRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			off = c.carry()
 			v = uint64(uint8(v - w - off))
 			c.flagKind, c.flagR, c.flagB = classSub+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opSBBRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			off = c.carry()
 			v = uint64(uint8(v - w - off))
 			c.flagKind, c.flagR, c.flagB = classSub+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opSBBRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
 			off = c.carry()
 			v = uint64(uint8(v - w - off))
 			c.flagKind, c.flagR, c.flagB = classSub+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opSBBRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
+			off = c.carry()
+			v = uint64(uint8(v - w - off))
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(off)*(classSbb-classSub), v, w
+			r[o.a] = r[o.a]&^0xff | v
 		case opSBBMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			cf = c.carry()
+			v = uint64(uint8(v - w - cf))
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(cf)*(classSbb-classSub), v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opSBBMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			cf = c.carry()
 			v = uint64(uint8(v - w - cf))
 			c.flagKind, c.flagR, c.flagB = classSub+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSBBMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			cf = c.carry()
+			v = uint64(uint8(v - w - cf))
+			c.flagKind, c.flagR, c.flagB = classSub+uint8(cf)*(classSbb-classSub), v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opSBBMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -1360,45 +2040,84 @@ run:
 			c.flagKind, c.flagR, c.flagB = classSub+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSBBRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			off = c.carry()
 			v = uint64(uint32(v - w - off))
 			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSBBRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			off = c.carry()
 			v = uint64(uint32(v - w - off))
 			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSBBRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
 			off = c.carry()
 			v = uint64(uint32(v - w - off))
 			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opSBBRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
+			off = c.carry()
+			v = uint64(uint32(v - w - off))
+			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(off)*(classSbb-classSub), v, w
+			r[o.a] = v
 		case opSBBMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			cf = c.carry()
+			v = uint64(uint32(v - w - cf))
+			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(cf)*(classSbb-classSub), v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opSBBMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			cf = c.carry()
 			v = uint64(uint32(v - w - cf))
 			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opSBBMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			cf = c.carry()
+			v = uint64(uint32(v - w - cf))
+			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(cf)*(classSbb-classSub), v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opSBBMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -1411,45 +2130,84 @@ run:
 			c.flagKind, c.flagR, c.flagB = classSub|size32+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opSBBRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			off = c.carry()
 			v = v - w - off
 			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSBBRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			off = c.carry()
 			v = v - w - off
 			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSBBRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
 			off = c.carry()
 			v = v - w - off
 			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(off)*(classSbb-classSub), v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opSBBRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
+			off = c.carry()
+			v = v - w - off
+			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(off)*(classSbb-classSub), v, w
+			r[o.a] = v
 		case opSBBMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			cf = c.carry()
+			v = v - w - cf
+			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(cf)*(classSbb-classSub), v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opSBBMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			cf = c.carry()
 			v = v - w - cf
 			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opSBBMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			cf = c.carry()
+			v = v - w - cf
+			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(cf)*(classSbb-classSub), v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opSBBMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -1462,41 +2220,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classSub|size64+uint8(cf)*(classSbb-classSub), v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opANDRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opANDRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opANDRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opANDRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			r[o.a] = r[o.a]&^0xff | v
 		case opANDMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opANDMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opANDMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opANDMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -1508,41 +2302,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opANDRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opANDRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opANDRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
+		case opANDRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			r[o.a] = v
 		case opANDMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opANDMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opANDMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opANDMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -1554,41 +2384,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opANDRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opANDRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opANDRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
+		case opANDRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			r[o.a] = v
 		case opANDMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opANDMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opANDMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opANDMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -1600,41 +2466,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opSUBRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opSUBRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opSUBRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opSUBRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
+			v = uint64(uint8(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
+			r[o.a] = r[o.a]&^0xff | v
 		case opSUBMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			v = uint64(uint8(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opSUBMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSUBMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			v = uint64(uint8(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opSUBMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -1646,41 +2548,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opSUBRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSUBRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSUBRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opSUBRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+			r[o.a] = v
 		case opSUBMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opSUBMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opSUBMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opSUBMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -1692,41 +2630,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opSUBRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSUBRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSUBRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
+		case opSUBRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+			r[o.a] = v
 		case opSUBMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opSUBMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opSUBMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opSUBMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -1738,41 +2712,77 @@ run:
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opXORRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opXORRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opXORRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opXORRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			r[o.a] = r[o.a]&^0xff | v
 		case opXORMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opXORMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opXORMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
+		case opXORMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -1784,44 +2794,80 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(v)
 		case opZero32:
-			r[o.a&31] = 0
+			r[o.a] = 0
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, 0, 0
 		case opXORRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opXORRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opXORRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
+		case opXORRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			r[o.a] = v
 		case opXORMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opXORMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opXORMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opXORMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -1833,44 +2879,80 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opZero64:
-			r[o.a&31] = 0
+			r[o.a] = 0
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, 0, 0
 		case opXORRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opXORRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
 		case opXORRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
-			r[o.a&31] = v
+			r[o.a] = v
+		case opXORRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			r[o.a] = v
 		case opXORMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opXORMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			v ^= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opXORMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			v ^= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opXORMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -1882,37 +2964,70 @@ run:
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opCMPRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint8(r[o.a&31])), v
+			v, w = uint64(uint8(r[o.a])), v
+			v = uint64(uint8(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
+		case opCMPRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint8(r[o.a])), v
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			v = uint64(uint8(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
+		case opCMPMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			v = uint64(uint8(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub, v, w
+		case opCMPMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
@@ -1923,37 +3038,70 @@ run:
 			v = uint64(uint8(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub, v, w
 		case opCMPRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
 		case opCMPRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
 		case opCMPRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+		case opCMPRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
 		case opCMPMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+		case opCMPMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
 		case opCMPMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+		case opCMPMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
@@ -1964,37 +3112,70 @@ run:
 			v = uint64(uint32(v - w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
 		case opCMPRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
 		case opCMPRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
 		case opCMPRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+		case opCMPRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
 		case opCMPMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+		case opCMPMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
 		case opCMPMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+		case opCMPMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
@@ -2005,26 +3186,48 @@ run:
 			v = v - w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
 		case opTESTRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			w = uint64(uint8(r[o.b&31]))
+			w = uint64(uint8(r[o.b]))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+		case opTESTMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			w = uint64(uint8(uint64(o.imm)))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
+		case opTESTMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
@@ -2035,26 +3238,48 @@ run:
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic, v, 0
 		case opTESTRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 		case opTESTRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 		case opTESTMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+		case opTESTMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 		case opTESTMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(uint64(o.imm)))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+		case opTESTMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
@@ -2065,26 +3290,37 @@ run:
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
 		case opTESTRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 		case opTESTRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 		case opTESTMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+		case opTESTMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
 		case opTESTMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
@@ -2094,13 +3330,74 @@ run:
 			w = uint64(o.imm)
 			v &= w
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+		case opTESTMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = uint64(o.imm)
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+		case opIMULRR32:
+			v, w = r[o.a], r[o.b]
+			off = uint64(int64(int32(v)) * int64(int32(w)))
+			v = uint64(uint32(off))
+			c.setProduct(off != uint64(int32(off)))
+			r[o.a] = v
+		case opIMULRM32:
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = r[o.a]
+			off = uint64(int64(int32(v)) * int64(int32(w)))
+			v = uint64(uint32(off))
+			c.setProduct(off != uint64(int32(off)))
+			r[o.a] = v
+		case opIMULRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = r[o.a]
+			off = uint64(int64(int32(v)) * int64(int32(w)))
+			v = uint64(uint32(off))
+			c.setProduct(off != uint64(int32(off)))
+			r[o.a] = v
+		case opIMULRRI32:
+			v, w = r[o.b], uint64(o.imm)
+			off = uint64(int64(int32(v)) * int64(int32(w)))
+			v = uint64(uint32(off))
+			c.setProduct(off != uint64(int32(off)))
+			r[o.a] = v
 		case opINCR32:
 			w = c.carry()
-			v = uint64(uint32(r[o.a&31] + 1))
+			v = uint64(uint32(r[o.a] + 1))
 			c.flagKind, c.flagR, c.flagB = classInc|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opINCM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = c.carry()
+			v = uint64(uint32(v + 1))
+			c.flagKind, c.flagR, c.flagB = classInc|size32, v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opINCM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -2113,11 +3410,23 @@ run:
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opDECR32:
 			w = c.carry()
-			v = uint64(uint32(r[o.a&31] - 1))
+			v = uint64(uint32(r[o.a] - 1))
 			c.flagKind, c.flagR, c.flagB = classDec|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opDECM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = c.carry()
+			v = uint64(uint32(v - 1))
+			c.flagKind, c.flagR, c.flagB = classDec|size32, v, w
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
+		case opDECM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -2129,68 +3438,122 @@ run:
 			c.flagKind, c.flagR, c.flagB = classDec|size32, v, w
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(v)
 		case opNEGR32:
-			w = uint64(uint32(r[o.a&31]))
+			w = uint64(uint32(r[o.a]))
 			v = uint64(uint32(-w))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opNOTR32:
-			r[o.a&31] = uint64(uint32(^r[o.a&31]))
+			r[o.a] = uint64(uint32(^r[o.a]))
 		case opSHLRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(o.imm)
+			v, w = uint64(uint32(r[o.a])), uint64(o.imm)
 			v = uint64(uint32(v << (w - 1)))
 			w = v
 			v = uint64(uint32(v << 1))
 			c.flagKind, c.flagR, c.flagB = classShl|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSHLRC32:
 			w = r[1] & 31
-			v = uint64(uint32(r[o.a&31]))
+			v = uint64(uint32(r[o.a]))
 			if w != 0 {
 				v = uint64(uint32(v << (w - 1)))
 				w = v
 				v = uint64(uint32(v << 1))
 				c.flagKind, c.flagR, c.flagB = classShl|size32, v, w
 			}
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSHRRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(o.imm)
+			v, w = uint64(uint32(r[o.a])), uint64(o.imm)
 			v = uint64(uint32(v >> (w - 1)))
 			w = v
 			v = uint64(uint32(v >> 1))
 			c.flagKind, c.flagR, c.flagB = classShr|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSHRRC32:
 			w = r[1] & 31
-			v = uint64(uint32(r[o.a&31]))
+			v = uint64(uint32(r[o.a]))
 			if w != 0 {
 				v = uint64(uint32(v >> (w - 1)))
 				w = v
 				v = uint64(uint32(v >> 1))
 				c.flagKind, c.flagR, c.flagB = classShr|size32, v, w
 			}
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSARRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(o.imm)
+			v, w = uint64(uint32(r[o.a])), uint64(o.imm)
 			w = uint64(uint32(int32(v) >> (w - 1)))
 			v = uint64(uint32(int32(w) >> 1))
 			c.flagKind, c.flagR, c.flagB = classShr|size32, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSARRC32:
 			w = r[1] & 31
-			v = uint64(uint32(r[o.a&31]))
+			v = uint64(uint32(r[o.a]))
 			if w != 0 {
 				w = uint64(uint32(int32(v) >> (w - 1)))
 				v = uint64(uint32(int32(w) >> 1))
 				c.flagKind, c.flagR, c.flagB = classShr|size32, v, w
 			}
-			r[o.a&31] = v
+			r[o.a] = v
+		case opIMULRR64:
+			v, w = r[o.a], r[o.b]
+			off, la = bits.Mul64(v, w)
+			off -= v&uint64(int64(w)>>63) + w&uint64(int64(v)>>63)
+			v = la
+			c.setProduct(off != uint64(int64(la)>>63))
+			r[o.a] = v
+		case opIMULRM64:
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.a]
+			off, la = bits.Mul64(v, w)
+			off -= v&uint64(int64(w)>>63) + w&uint64(int64(v)>>63)
+			v = la
+			c.setProduct(off != uint64(int64(la)>>63))
+			r[o.a] = v
+		case opIMULRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.a]
+			off, la = bits.Mul64(v, w)
+			off -= v&uint64(int64(w)>>63) + w&uint64(int64(v)>>63)
+			v = la
+			c.setProduct(off != uint64(int64(la)>>63))
+			r[o.a] = v
+		case opIMULRRI64:
+			v, w = r[o.b], uint64(o.imm)
+			off, la = bits.Mul64(v, w)
+			off -= v&uint64(int64(w)>>63) + w&uint64(int64(v)>>63)
+			v = la
+			c.setProduct(off != uint64(int64(la)>>63))
+			r[o.a] = v
 		case opINCR64:
 			w = c.carry()
-			v = r[o.a&31] + 1
+			v = r[o.a] + 1
 			c.flagKind, c.flagR, c.flagB = classInc|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opINCM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.carry()
+			v = v + 1
+			c.flagKind, c.flagR, c.flagB = classInc|size64, v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opINCM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -2203,11 +3566,23 @@ run:
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opDECR64:
 			w = c.carry()
-			v = r[o.a&31] - 1
+			v = r[o.a] - 1
 			c.flagKind, c.flagR, c.flagB = classDec|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opDECM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.carry()
+			v = v - 1
+			c.flagKind, c.flagR, c.flagB = classDec|size64, v, w
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
+		case opDECM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -2219,84 +3594,109 @@ run:
 			c.flagKind, c.flagR, c.flagB = classDec|size64, v, w
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(v)
 		case opNEGR64:
-			w = r[o.a&31]
+			w = r[o.a]
 			v = -w
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opNOTR64:
-			r[o.a&31] = ^r[o.a&31]
+			r[o.a] = ^r[o.a]
 		case opSHLRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v = v << (w - 1)
 			w = v
 			v = v << 1
 			c.flagKind, c.flagR, c.flagB = classShl|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSHLRC64:
 			w = r[1] & 63
-			v = r[o.a&31]
+			v = r[o.a]
 			if w != 0 {
 				v = v << (w - 1)
 				w = v
 				v = v << 1
 				c.flagKind, c.flagR, c.flagB = classShl|size64, v, w
 			}
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSHRRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			v = v >> (w - 1)
 			w = v
 			v = v >> 1
 			c.flagKind, c.flagR, c.flagB = classShr|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSHRRC64:
 			w = r[1] & 63
-			v = r[o.a&31]
+			v = r[o.a]
 			if w != 0 {
 				v = v >> (w - 1)
 				w = v
 				v = v >> 1
 				c.flagKind, c.flagR, c.flagB = classShr|size64, v, w
 			}
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSARRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			w = uint64(uint64(int64(v) >> (w - 1)))
 			v = uint64(uint64(int64(w) >> 1))
 			c.flagKind, c.flagR, c.flagB = classShr|size64, v, w
-			r[o.a&31] = v
+			r[o.a] = v
 		case opSARRC64:
 			w = r[1] & 63
-			v = r[o.a&31]
+			v = r[o.a]
 			if w != 0 {
 				w = uint64(uint64(int64(v) >> (w - 1)))
 				v = uint64(uint64(int64(w) >> 1))
 				c.flagKind, c.flagR, c.flagB = classShr|size64, v, w
 			}
-			r[o.a&31] = v
+			r[o.a] = v
 		case opMOVRR8:
-			r[o.a&31] = r[o.a&31]&^0xff | uint64(uint8(r[o.b&31]))
+			r[o.a] = r[o.a]&^0xff | uint64(uint8(r[o.b]))
 		case opMOVRI8:
-			r[o.a&31] = r[o.a&31]&^0xff | uint64(uint8(uint64(o.imm)))
+			r[o.a] = r[o.a]&^0xff | uint64(uint8(uint64(o.imm)))
 		case opMOVRM8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
+		case opMOVRM8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			r[o.a] = r[o.a]&^0xff | v
 		case opMOVMR8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
 				goto generic
 			}
-			*(*uint8)(unsafe.Add(e.p, off)) = uint8(r[o.b&31])
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(r[o.b])
+		case opMOVMR8Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(r[o.b])
 		case opMOVMI8:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-1 {
+				goto generic
+			}
+			*(*uint8)(unsafe.Add(e.p, off)) = uint8(o.imm)
+		case opMOVMI8Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-1 {
@@ -2304,28 +3704,53 @@ run:
 			}
 			*(*uint8)(unsafe.Add(e.p, off)) = uint8(o.imm)
 		case opMOVRR16:
-			r[o.a&31] = r[o.a&31]&^0xffff | uint64(uint16(r[o.b&31]))
+			r[o.a] = r[o.a]&^0xffff | uint64(uint16(r[o.b]))
 		case opMOVRI16:
-			r[o.a&31] = r[o.a&31]&^0xffff | uint64(uint16(uint64(o.imm)))
+			r[o.a] = r[o.a]&^0xffff | uint64(uint16(uint64(o.imm)))
 		case opMOVRM16:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-2 {
 				goto generic
 			}
 			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
-			r[o.a&31] = r[o.a&31]&^0xffff | v
+			r[o.a] = r[o.a]&^0xffff | v
+		case opMOVRM16Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-2 {
+				goto generic
+			}
+			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
+			r[o.a] = r[o.a]&^0xffff | v
 		case opMOVMR16:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-2 {
 				goto generic
 			}
-			*(*uint16)(unsafe.Add(e.p, off)) = uint16(r[o.b&31])
+			*(*uint16)(unsafe.Add(e.p, off)) = uint16(r[o.b])
+		case opMOVMR16Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-2 {
+				goto generic
+			}
+			*(*uint16)(unsafe.Add(e.p, off)) = uint16(r[o.b])
 		case opMOVMI16:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-2 {
+				goto generic
+			}
+			*(*uint16)(unsafe.Add(e.p, off)) = uint16(o.imm)
+		case opMOVMI16Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-2 {
@@ -2333,28 +3758,53 @@ run:
 			}
 			*(*uint16)(unsafe.Add(e.p, off)) = uint16(o.imm)
 		case opMOVRR32:
-			r[o.a&31] = uint64(uint32(r[o.b&31]))
+			r[o.a] = uint64(uint32(r[o.b]))
 		case opMOVRI32:
-			r[o.a&31] = uint64(uint32(uint64(o.imm)))
+			r[o.a] = uint64(uint32(uint64(o.imm)))
 		case opMOVRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			r[o.a&31] = v
+			r[o.a] = v
+		case opMOVRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			r[o.a] = v
 		case opMOVMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
 				goto generic
 			}
-			*(*uint32)(unsafe.Add(e.p, off)) = uint32(r[o.b&31])
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(r[o.b])
+		case opMOVMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(r[o.b])
 		case opMOVMI32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(o.imm)
+		case opMOVMI32Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-4 {
@@ -2362,28 +3812,53 @@ run:
 			}
 			*(*uint32)(unsafe.Add(e.p, off)) = uint32(o.imm)
 		case opMOVRR64:
-			r[o.a&31] = r[o.b&31]
+			r[o.a] = r[o.b]
 		case opMOVRI64:
-			r[o.a&31] = uint64(o.imm)
+			r[o.a] = uint64(o.imm)
 		case opMOVRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			r[o.a&31] = v
+			r[o.a] = v
+		case opMOVRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			r[o.a] = v
 		case opMOVMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
 				goto generic
 			}
-			*(*uint64)(unsafe.Add(e.p, off)) = uint64(r[o.b&31])
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(r[o.b])
+		case opMOVMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(r[o.b])
 		case opMOVMI64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(o.imm)
+		case opMOVMI64Base:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.write
 			if off > 4096-8 {
@@ -2391,86 +3866,149 @@ run:
 			}
 			*(*uint64)(unsafe.Add(e.p, off)) = uint64(o.imm)
 		case opLEA64:
-			r[o.a&31] = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp))
+			r[o.a] = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp))
 		case opLEA32:
-			r[o.a&31] = uint64(uint32(r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp))))
+			r[o.a] = uint64(uint32(r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp))))
 		case opMOVZXR832:
-			r[o.a&31] = uint64(uint8(r[o.b&31]))
+			r[o.a] = uint64(uint8(r[o.b]))
 		case opMOVZXM832:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			r[o.a&31] = v
+			r[o.a] = v
+		case opMOVZXM832Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			r[o.a] = v
 		case opMOVSXR832:
-			r[o.a&31] = uint64(uint32(uint64(int8(r[o.b&31]))))
+			r[o.a] = uint64(uint32(uint64(int8(r[o.b]))))
 		case opMOVSXM832:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			r[o.a&31] = uint64(uint32(uint64(int8(v))))
+			r[o.a] = uint64(uint32(uint64(int8(v))))
+		case opMOVSXM832Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			r[o.a] = uint64(uint32(uint64(int8(v))))
 		case opMOVSXR864:
-			r[o.a&31] = uint64(int8(r[o.b&31]))
+			r[o.a] = uint64(int8(r[o.b]))
 		case opMOVSXM864:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-1 {
 				goto generic
 			}
 			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
-			r[o.a&31] = uint64(int8(v))
+			r[o.a] = uint64(int8(v))
+		case opMOVSXM864Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-1 {
+				goto generic
+			}
+			v = uint64(*(*uint8)(unsafe.Add(e.p, off)))
+			r[o.a] = uint64(int8(v))
 		case opMOVZXR1632:
-			r[o.a&31] = uint64(uint16(r[o.b&31]))
+			r[o.a] = uint64(uint16(r[o.b]))
 		case opMOVZXM1632:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-2 {
 				goto generic
 			}
 			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
-			r[o.a&31] = v
+			r[o.a] = v
+		case opMOVZXM1632Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-2 {
+				goto generic
+			}
+			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
+			r[o.a] = v
 		case opMOVSXR1632:
-			r[o.a&31] = uint64(uint32(uint64(int16(r[o.b&31]))))
+			r[o.a] = uint64(uint32(uint64(int16(r[o.b]))))
 		case opMOVSXM1632:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-2 {
 				goto generic
 			}
 			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
-			r[o.a&31] = uint64(uint32(uint64(int16(v))))
+			r[o.a] = uint64(uint32(uint64(int16(v))))
+		case opMOVSXM1632Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-2 {
+				goto generic
+			}
+			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
+			r[o.a] = uint64(uint32(uint64(int16(v))))
 		case opMOVSXR1664:
-			r[o.a&31] = uint64(int16(r[o.b&31]))
+			r[o.a] = uint64(int16(r[o.b]))
 		case opMOVSXM1664:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-2 {
 				goto generic
 			}
 			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
-			r[o.a&31] = uint64(int16(v))
+			r[o.a] = uint64(int16(v))
+		case opMOVSXM1664Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-2 {
+				goto generic
+			}
+			v = uint64(*(*uint16)(unsafe.Add(e.p, off)))
+			r[o.a] = uint64(int16(v))
 		case opMOVSXDR:
-			r[o.a&31] = uint64(int32(r[o.b&31]))
+			r[o.a] = uint64(int32(r[o.b]))
 		case opMOVSXDM:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			r[o.a&31] = uint64(int32(v))
+			r[o.a] = uint64(int32(v))
+		case opMOVSXDMBase:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			r[o.a] = uint64(int32(v))
 		case opCBW64:
 			r[0] = uint64(int32(r[0]))
 		case opCWD64:
@@ -2479,31 +4017,31 @@ run:
 			r[2] = uint64(uint32(int32(r[0]) >> 31))
 		case opNOP:
 		case opCMOVRR32:
-			v = r[o.a&31]
+			v = r[o.a]
 			if c.cond(o.b >> 4) {
 				v = r[o.b&15]
 			}
-			r[o.a&31] = uint64(uint32(v))
+			r[o.a] = uint64(uint32(v))
 		case opXCHGRR32:
-			r[o.a&31], r[o.b&31] = uint64(uint32(r[o.b&31])), uint64(uint32(r[o.a&31]))
+			r[o.a], r[o.b] = uint64(uint32(r[o.b])), uint64(uint32(r[o.a]))
 		case opBSWAP32:
-			r[o.a&31] = uint64(bits.ReverseBytes32(uint32(r[o.a&31])))
+			r[o.a] = uint64(bits.ReverseBytes32(uint32(r[o.a])))
 		case opCMOVRR64:
-			v = r[o.a&31]
+			v = r[o.a]
 			if c.cond(o.b >> 4) {
 				v = r[o.b&15]
 			}
-			r[o.a&31] = v
+			r[o.a] = v
 		case opXCHGRR64:
-			r[o.a&31], r[o.b&31] = r[o.b&31], r[o.a&31]
+			r[o.a], r[o.b] = r[o.b], r[o.a]
 		case opBSWAP64:
-			r[o.a&31] = uint64(bits.ReverseBytes64(uint64(r[o.a&31])))
+			r[o.a] = uint64(bits.ReverseBytes64(uint64(r[o.a])))
 		case opSETR:
 			v = 0
 			if c.cond(o.b) {
 				v = 1
 			}
-			r[o.a&31] = r[o.a&31]&^0xff | v
+			r[o.a] = r[o.a]&^0xff | v
 		case opPUSHR:
 			la = r[4] - 8
 			e = &t[la>>12&(tlbSize-1)]
@@ -2511,7 +4049,7 @@ run:
 			if off > 4096-8 {
 				goto generic
 			}
-			*(*uint64)(unsafe.Add(e.p, off)) = r[o.a&31]
+			*(*uint64)(unsafe.Add(e.p, off)) = r[o.a]
 			r[4] = la
 		case opPUSHI:
 			la = r[4] - 8
@@ -2531,7 +4069,7 @@ run:
 			}
 			v = *(*uint64)(unsafe.Add(e.p, off))
 			r[4] = la + 8
-			r[o.a&31] = v
+			r[o.a] = v
 		case opLEAVE:
 			la = r[5]
 			e = &t[la>>12&(tlbSize-1)]
@@ -2554,7 +4092,7 @@ run:
 			link = 1
 			goto direct
 		case opCALLR:
-			v = r[o.a&31]
+			v = r[o.a]
 			if !c.canonical(v) {
 				goto generic
 			}
@@ -2569,7 +4107,28 @@ run:
 			c.rip = v
 			goto indirect
 		case opCALLM:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			if !c.canonical(v) {
+				goto generic
+			}
+			la = r[4] - 8
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			*(*uint64)(unsafe.Add(e.p, off)) = start + uint64(o.at) + uint64(o.len)
+			r[4] = la
+			c.rip = v
+			goto indirect
+		case opCALLMBase:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
@@ -2608,14 +4167,27 @@ run:
 			link = 1
 			goto direct
 		case opJMPR:
-			v = r[o.a&31]
+			v = r[o.a]
 			if !c.canonical(v) {
 				goto generic
 			}
 			c.rip = v
 			goto indirect
 		case opJMPM:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			if !c.canonical(v) {
+				goto generic
+			}
+			c.rip = v
+			goto indirect
+		case opJMPMBase:
+			la = r[o.base] + uint64(int64(o.disp))
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
@@ -2724,7 +4296,7 @@ run:
 				goto direct
 			}
 		case opCMPJBRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v < w {
 				c.rip = start + uint64(o.imm)
@@ -2732,7 +4304,7 @@ run:
 				goto direct
 			}
 		case opCMPJBRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v < w {
 				c.rip = start + uint64(int64(o.disp))
@@ -2740,7 +4312,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
@@ -2748,7 +4320,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(int64(o.disp))
@@ -2756,7 +4328,7 @@ run:
 				goto direct
 			}
 		case opCMPJZRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v == w {
 				c.rip = start + uint64(o.imm)
@@ -2764,7 +4336,7 @@ run:
 				goto direct
 			}
 		case opCMPJZRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v == w {
 				c.rip = start + uint64(int64(o.disp))
@@ -2772,7 +4344,7 @@ run:
 				goto direct
 			}
 		case opTESTJZRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(o.imm)
@@ -2780,7 +4352,7 @@ run:
 				goto direct
 			}
 		case opTESTJZRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -2788,7 +4360,7 @@ run:
 				goto direct
 			}
 		case opCMPJNZRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v != w {
 				c.rip = start + uint64(o.imm)
@@ -2796,7 +4368,7 @@ run:
 				goto direct
 			}
 		case opCMPJNZRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v != w {
 				c.rip = start + uint64(int64(o.disp))
@@ -2804,7 +4376,7 @@ run:
 				goto direct
 			}
 		case opTESTJNZRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(o.imm)
@@ -2812,7 +4384,7 @@ run:
 				goto direct
 			}
 		case opTESTJNZRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -2820,7 +4392,7 @@ run:
 				goto direct
 			}
 		case opCMPJBERR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
@@ -2828,7 +4400,7 @@ run:
 				goto direct
 			}
 		case opCMPJBERI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(int64(o.disp))
@@ -2836,7 +4408,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBERR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v > w {
 				c.rip = start + uint64(o.imm)
@@ -2844,7 +4416,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBERI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if v > w {
 				c.rip = start + uint64(int64(o.disp))
@@ -2852,7 +4424,7 @@ run:
 				goto direct
 			}
 		case opTESTJSRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) < 0 {
 				c.rip = start + uint64(o.imm)
@@ -2860,7 +4432,7 @@ run:
 				goto direct
 			}
 		case opTESTJSRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) < 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -2868,7 +4440,7 @@ run:
 				goto direct
 			}
 		case opTESTJNSRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) >= 0 {
 				c.rip = start + uint64(o.imm)
@@ -2876,7 +4448,7 @@ run:
 				goto direct
 			}
 		case opTESTJNSRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) >= 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -2884,7 +4456,7 @@ run:
 				goto direct
 			}
 		case opCMPJLRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) < int8(w) {
 				c.rip = start + uint64(o.imm)
@@ -2892,7 +4464,7 @@ run:
 				goto direct
 			}
 		case opCMPJLRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) < int8(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -2900,7 +4472,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLRR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) >= int8(w) {
 				c.rip = start + uint64(o.imm)
@@ -2908,7 +4480,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLRI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) >= int8(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -2916,7 +4488,7 @@ run:
 				goto direct
 			}
 		case opCMPJLERR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) <= int8(w) {
 				c.rip = start + uint64(o.imm)
@@ -2924,7 +4496,7 @@ run:
 				goto direct
 			}
 		case opCMPJLERI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) <= int8(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -2932,7 +4504,7 @@ run:
 				goto direct
 			}
 		case opTESTJLERR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) <= 0 {
 				c.rip = start + uint64(o.imm)
@@ -2940,7 +4512,7 @@ run:
 				goto direct
 			}
 		case opTESTJLERI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) <= 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -2948,7 +4520,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLERR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) > int8(w) {
 				c.rip = start + uint64(o.imm)
@@ -2956,7 +4528,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLERI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub, uint64(uint8(v-w)), w
 			if int8(v) > int8(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -2964,7 +4536,7 @@ run:
 				goto direct
 			}
 		case opTESTJNLERR8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(r[o.b&31]))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) > 0 {
 				c.rip = start + uint64(o.imm)
@@ -2972,7 +4544,7 @@ run:
 				goto direct
 			}
 		case opTESTJNLERI8:
-			v, w = uint64(uint8(r[o.a&31])), uint64(uint8(uint64(o.imm)))
+			v, w = uint64(uint8(r[o.a])), uint64(uint8(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic, v&w, 0
 			if int8(v&w) > 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -2980,7 +4552,7 @@ run:
 				goto direct
 			}
 		case opCMPJBRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v < w {
 				c.rip = start + uint64(o.imm)
@@ -2988,7 +4560,7 @@ run:
 				goto direct
 			}
 		case opCMPJBRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v < w {
 				c.rip = start + uint64(int64(o.disp))
@@ -2996,14 +4568,29 @@ run:
 				goto direct
 			}
 		case opCMPJBRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v < w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v < w {
 				c.rip = start + uint64(o.imm)
@@ -3011,14 +4598,29 @@ run:
 				goto direct
 			}
 		case opCMPJBMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v < w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v < w {
 				c.rip = start + uint64(o.imm)
@@ -3026,7 +4628,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
@@ -3034,7 +4636,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3042,14 +4644,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v >= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
@@ -3057,14 +4674,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v >= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
@@ -3072,7 +4704,7 @@ run:
 				goto direct
 			}
 		case opCMPJZRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v == w {
 				c.rip = start + uint64(o.imm)
@@ -3080,7 +4712,7 @@ run:
 				goto direct
 			}
 		case opCMPJZRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v == w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3088,14 +4720,29 @@ run:
 				goto direct
 			}
 		case opCMPJZRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v == w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJZRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v == w {
 				c.rip = start + uint64(o.imm)
@@ -3103,14 +4750,29 @@ run:
 				goto direct
 			}
 		case opCMPJZMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v == w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJZMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v == w {
 				c.rip = start + uint64(o.imm)
@@ -3118,7 +4780,7 @@ run:
 				goto direct
 			}
 		case opTESTJZRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(o.imm)
@@ -3126,7 +4788,7 @@ run:
 				goto direct
 			}
 		case opTESTJZRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3134,7 +4796,7 @@ run:
 				goto direct
 			}
 		case opCMPJNZRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v != w {
 				c.rip = start + uint64(o.imm)
@@ -3142,7 +4804,7 @@ run:
 				goto direct
 			}
 		case opCMPJNZRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v != w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3150,14 +4812,29 @@ run:
 				goto direct
 			}
 		case opCMPJNZRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v != w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNZRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v != w {
 				c.rip = start + uint64(o.imm)
@@ -3165,14 +4842,29 @@ run:
 				goto direct
 			}
 		case opCMPJNZMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v != w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNZMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v != w {
 				c.rip = start + uint64(o.imm)
@@ -3180,7 +4872,7 @@ run:
 				goto direct
 			}
 		case opTESTJNZRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(o.imm)
@@ -3188,7 +4880,7 @@ run:
 				goto direct
 			}
 		case opTESTJNZRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3196,7 +4888,7 @@ run:
 				goto direct
 			}
 		case opCMPJBERR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
@@ -3204,7 +4896,7 @@ run:
 				goto direct
 			}
 		case opCMPJBERI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3212,14 +4904,29 @@ run:
 				goto direct
 			}
 		case opCMPJBERM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v <= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBERM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
@@ -3227,14 +4934,29 @@ run:
 				goto direct
 			}
 		case opCMPJBEMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v <= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBEMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
@@ -3242,7 +4964,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBERR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v > w {
 				c.rip = start + uint64(o.imm)
@@ -3250,7 +4972,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBERI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v > w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3258,14 +4980,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBERM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v > w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBERM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v > w {
 				c.rip = start + uint64(o.imm)
@@ -3273,14 +5010,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBEMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if v > w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBEMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if v > w {
 				c.rip = start + uint64(o.imm)
@@ -3288,7 +5040,7 @@ run:
 				goto direct
 			}
 		case opTESTJSRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) < 0 {
 				c.rip = start + uint64(o.imm)
@@ -3296,7 +5048,7 @@ run:
 				goto direct
 			}
 		case opTESTJSRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) < 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3304,7 +5056,7 @@ run:
 				goto direct
 			}
 		case opTESTJNSRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) >= 0 {
 				c.rip = start + uint64(o.imm)
@@ -3312,7 +5064,7 @@ run:
 				goto direct
 			}
 		case opTESTJNSRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) >= 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3320,7 +5072,7 @@ run:
 				goto direct
 			}
 		case opCMPJLRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) < int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3328,7 +5080,7 @@ run:
 				goto direct
 			}
 		case opCMPJLRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) < int32(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -3336,14 +5088,29 @@ run:
 				goto direct
 			}
 		case opCMPJLRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) < int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) < int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3351,14 +5118,29 @@ run:
 				goto direct
 			}
 		case opCMPJLMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) < int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) < int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3366,7 +5148,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLRR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) >= int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3374,7 +5156,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLRI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) >= int32(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -3382,14 +5164,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLRM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) >= int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLRM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) >= int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3397,14 +5194,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) >= int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) >= int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3412,7 +5224,7 @@ run:
 				goto direct
 			}
 		case opCMPJLERR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) <= int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3420,7 +5232,7 @@ run:
 				goto direct
 			}
 		case opCMPJLERI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) <= int32(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -3428,14 +5240,29 @@ run:
 				goto direct
 			}
 		case opCMPJLERM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) <= int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLERM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) <= int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3443,14 +5270,29 @@ run:
 				goto direct
 			}
 		case opCMPJLEMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) <= int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLEMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) <= int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3458,7 +5300,7 @@ run:
 				goto direct
 			}
 		case opTESTJLERR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) <= 0 {
 				c.rip = start + uint64(o.imm)
@@ -3466,7 +5308,7 @@ run:
 				goto direct
 			}
 		case opTESTJLERI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) <= 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3474,7 +5316,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLERR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) > int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3482,7 +5324,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLERI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) > int32(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -3490,14 +5332,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLERM32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			v, w = uint64(uint32(r[o.a&31])), v
+			v, w = uint64(uint32(r[o.a])), v
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) > int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLERM32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			v, w = uint64(uint32(r[o.a])), v
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) > int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3505,14 +5362,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLEMR32:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-4 {
 				goto generic
 			}
 			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
-			w = uint64(uint32(r[o.b&31]))
+			w = uint64(uint32(r[o.b]))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
+			if int32(v) > int32(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLEMR32Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			w = uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classSub|size32, uint64(uint32(v-w)), w
 			if int32(v) > int32(w) {
 				c.rip = start + uint64(o.imm)
@@ -3520,7 +5392,7 @@ run:
 				goto direct
 			}
 		case opTESTJNLERR32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(r[o.b&31]))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(r[o.b]))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) > 0 {
 				c.rip = start + uint64(o.imm)
@@ -3528,7 +5400,7 @@ run:
 				goto direct
 			}
 		case opTESTJNLERI32:
-			v, w = uint64(uint32(r[o.a&31])), uint64(uint32(uint64(o.imm)))
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
 			c.flagKind, c.flagR, c.flagB = classLogic|size32, v&w, 0
 			if int32(v&w) > 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3536,7 +5408,7 @@ run:
 				goto direct
 			}
 		case opCMPJBRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v < w {
 				c.rip = start + uint64(o.imm)
@@ -3544,7 +5416,7 @@ run:
 				goto direct
 			}
 		case opCMPJBRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v < w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3552,14 +5424,29 @@ run:
 				goto direct
 			}
 		case opCMPJBRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v < w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v < w {
 				c.rip = start + uint64(o.imm)
@@ -3567,14 +5454,29 @@ run:
 				goto direct
 			}
 		case opCMPJBMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v < w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v < w {
 				c.rip = start + uint64(o.imm)
@@ -3582,7 +5484,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
@@ -3590,7 +5492,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v >= w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3598,14 +5500,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v >= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
@@ -3613,14 +5530,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v >= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v >= w {
 				c.rip = start + uint64(o.imm)
@@ -3628,7 +5560,7 @@ run:
 				goto direct
 			}
 		case opCMPJZRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v == w {
 				c.rip = start + uint64(o.imm)
@@ -3636,7 +5568,7 @@ run:
 				goto direct
 			}
 		case opCMPJZRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v == w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3644,14 +5576,29 @@ run:
 				goto direct
 			}
 		case opCMPJZRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v == w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJZRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v == w {
 				c.rip = start + uint64(o.imm)
@@ -3659,14 +5606,29 @@ run:
 				goto direct
 			}
 		case opCMPJZMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v == w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJZMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v == w {
 				c.rip = start + uint64(o.imm)
@@ -3674,7 +5636,7 @@ run:
 				goto direct
 			}
 		case opTESTJZRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(o.imm)
@@ -3682,7 +5644,7 @@ run:
 				goto direct
 			}
 		case opTESTJZRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if v&w == 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3690,7 +5652,7 @@ run:
 				goto direct
 			}
 		case opCMPJNZRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v != w {
 				c.rip = start + uint64(o.imm)
@@ -3698,7 +5660,7 @@ run:
 				goto direct
 			}
 		case opCMPJNZRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v != w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3706,14 +5668,29 @@ run:
 				goto direct
 			}
 		case opCMPJNZRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v != w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNZRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v != w {
 				c.rip = start + uint64(o.imm)
@@ -3721,14 +5698,29 @@ run:
 				goto direct
 			}
 		case opCMPJNZMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v != w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNZMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v != w {
 				c.rip = start + uint64(o.imm)
@@ -3736,7 +5728,7 @@ run:
 				goto direct
 			}
 		case opTESTJNZRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(o.imm)
@@ -3744,7 +5736,7 @@ run:
 				goto direct
 			}
 		case opTESTJNZRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if v&w != 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3752,7 +5744,7 @@ run:
 				goto direct
 			}
 		case opCMPJBERR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
@@ -3760,7 +5752,7 @@ run:
 				goto direct
 			}
 		case opCMPJBERI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v <= w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3768,14 +5760,29 @@ run:
 				goto direct
 			}
 		case opCMPJBERM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v <= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBERM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
@@ -3783,14 +5790,29 @@ run:
 				goto direct
 			}
 		case opCMPJBEMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v <= w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJBEMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v <= w {
 				c.rip = start + uint64(o.imm)
@@ -3798,7 +5820,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBERR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v > w {
 				c.rip = start + uint64(o.imm)
@@ -3806,7 +5828,7 @@ run:
 				goto direct
 			}
 		case opCMPJNBERI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v > w {
 				c.rip = start + uint64(int64(o.disp))
@@ -3814,14 +5836,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBERM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v > w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBERM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v > w {
 				c.rip = start + uint64(o.imm)
@@ -3829,14 +5866,29 @@ run:
 				goto direct
 			}
 		case opCMPJNBEMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if v > w {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNBEMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if v > w {
 				c.rip = start + uint64(o.imm)
@@ -3844,7 +5896,7 @@ run:
 				goto direct
 			}
 		case opTESTJSRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) < 0 {
 				c.rip = start + uint64(o.imm)
@@ -3852,7 +5904,7 @@ run:
 				goto direct
 			}
 		case opTESTJSRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) < 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3860,7 +5912,7 @@ run:
 				goto direct
 			}
 		case opTESTJNSRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) >= 0 {
 				c.rip = start + uint64(o.imm)
@@ -3868,7 +5920,7 @@ run:
 				goto direct
 			}
 		case opTESTJNSRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) >= 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -3876,7 +5928,7 @@ run:
 				goto direct
 			}
 		case opCMPJLRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) < int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3884,7 +5936,7 @@ run:
 				goto direct
 			}
 		case opCMPJLRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) < int64(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -3892,14 +5944,29 @@ run:
 				goto direct
 			}
 		case opCMPJLRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) < int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) < int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3907,14 +5974,29 @@ run:
 				goto direct
 			}
 		case opCMPJLMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) < int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) < int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3922,7 +6004,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLRR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) >= int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3930,7 +6012,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLRI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) >= int64(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -3938,14 +6020,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLRM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) >= int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLRM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) >= int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3953,14 +6050,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) >= int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) >= int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3968,7 +6080,7 @@ run:
 				goto direct
 			}
 		case opCMPJLERR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) <= int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3976,7 +6088,7 @@ run:
 				goto direct
 			}
 		case opCMPJLERI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) <= int64(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -3984,14 +6096,29 @@ run:
 				goto direct
 			}
 		case opCMPJLERM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) <= int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLERM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) <= int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -3999,14 +6126,29 @@ run:
 				goto direct
 			}
 		case opCMPJLEMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) <= int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJLEMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) <= int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -4014,7 +6156,7 @@ run:
 				goto direct
 			}
 		case opTESTJLERR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) <= 0 {
 				c.rip = start + uint64(o.imm)
@@ -4022,7 +6164,7 @@ run:
 				goto direct
 			}
 		case opTESTJLERI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) <= 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -4030,7 +6172,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLERR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) > int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -4038,7 +6180,7 @@ run:
 				goto direct
 			}
 		case opCMPJNLERI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) > int64(w) {
 				c.rip = start + uint64(int64(o.disp))
@@ -4046,14 +6188,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLERM64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			v, w = r[o.a&31], v
+			v, w = r[o.a], v
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) > int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLERM64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			v, w = r[o.a], v
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) > int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -4061,14 +6218,29 @@ run:
 				goto direct
 			}
 		case opCMPJNLEMR64:
-			la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
 			e = &t[la>>12&(tlbSize-1)]
 			off = la - e.read
 			if off > 4096-8 {
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			w = r[o.b&31]
+			w = r[o.b]
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
+			if int64(v) > int64(w) {
+				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opCMPJNLEMR64Base:
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = r[o.b]
 			c.flagKind, c.flagR, c.flagB = classSub|size64, v-w, w
 			if int64(v) > int64(w) {
 				c.rip = start + uint64(o.imm)
@@ -4076,7 +6248,7 @@ run:
 				goto direct
 			}
 		case opTESTJNLERR64:
-			v, w = r[o.a&31], r[o.b&31]
+			v, w = r[o.a], r[o.b]
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) > 0 {
 				c.rip = start + uint64(o.imm)
@@ -4084,7 +6256,7 @@ run:
 				goto direct
 			}
 		case opTESTJNLERI64:
-			v, w = r[o.a&31], uint64(o.imm)
+			v, w = r[o.a], uint64(o.imm)
 			c.flagKind, c.flagR, c.flagB = classLogic|size64, v&w, 0
 			if int64(v&w) > 0 {
 				c.rip = start + uint64(int64(o.disp))
@@ -4123,17 +6295,14 @@ run:
 				break
 			}
 		}
-		if i == len(ops)-1 {
+		if o.last {
 			c.rip = c.next
 			c.ignore = 0
 			if c.halted || c.shutdown {
-				c.retire(len(b.insts))
+				c.budget -= b.count
 				return
 			}
 			goto indirect
 		}
 	}
-	c.rip = (start + uint64(b.bytes)) & c.ripMask
-	link = 0
-	goto direct
 }

@@ -9,7 +9,7 @@ import (
 //go:generate go run ./internal/hotgen
 
 // op is what the run loop switches over: an instruction, or two, whose operands
-// are laid ready. 24 bytes.
+// are laid ready. 32 bytes.
 type op struct {
 	code  uint16
 	at    uint16 // offset of the instruction from the block's start
@@ -22,6 +22,7 @@ type op struct {
 	scale uint8
 	disp  int32
 	seg   uint8
+	last  bool // nothing but opEnd follows
 	imm   int64
 }
 
@@ -39,9 +40,10 @@ func (c *CPU) lower(insts []decode.Inst, ops []op) []op {
 			}
 		}
 		at += uint16(o.len)
+		o.last = i == len(insts)-1
 		ops = append(ops, o)
 	}
-	return ops
+	return append(ops, op{code: opEnd, at: at})
 }
 
 // lowerOne finds the case for one instruction of 64-bit mode, if it has one.
@@ -54,12 +56,14 @@ func lowerOne(o *op, in *decode.Inst) {
 		o.code = opNOP
 		return
 	}
-	key := hotKey{op: in.Op, form: in.Form, mem: mem, size: in.Size}
+	key := hotKey{op: in.Op, form: in.Form, mem: mem, size: in.Size, flat: mem && flatOperand(in)}
 	switch in.Op {
 	case decode.MOVZX, decode.MOVSX, decode.MOVSXD:
 		key.size = in.Size<<4 | in.MSize
 	case decode.JCC:
 		key.cc = in.CC
+	case decode.LEA:
+		key.flat = false
 	}
 	code := hotCodes[key]
 	if code == opGeneric || !operands(o, in, mem) {
@@ -98,7 +102,7 @@ func operands(o *op, in *decode.Inst, mem bool) bool {
 	switch in.Form {
 	case decode.FormMR:
 		o.a, o.b = in.RM, in.Reg
-	case decode.FormRM:
+	case decode.FormRM, decode.FormRMI:
 		o.a, o.b = in.Reg, in.RM
 	default:
 		o.a = in.RM
@@ -121,13 +125,16 @@ func operands(o *op, in *decode.Inst, mem bool) bool {
 	return true
 }
 
+// flatOperand reports a memory operand without index and segment base.
+func flatOperand(in *decode.Inst) bool { return in.Index == decode.NoReg && in.Seg < decode.FS }
+
 // fuse joins a comparison with the branch behind it.
 func fuse(o *op, in, jcc *decode.Inst) bool {
 	if o.code == opGeneric || in.Op != decode.CMP && in.Op != decode.TEST {
 		return false
 	}
-	key := fusedKey{op: in.Op, cc: jcc.CC, size: in.Size}
 	mem := in.Prefix&decode.Mem != 0
+	key := fusedKey{op: in.Op, cc: jcc.CC, size: in.Size, flat: mem && flatOperand(in)}
 	switch {
 	case in.Form == decode.FormMI && !mem:
 		key.form = formRI

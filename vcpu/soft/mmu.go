@@ -226,21 +226,27 @@ const (
 )
 
 // tlbEntry holds the linear page for which an access may go straight to host.
+// 32 bytes: the run loop multiplies by it.
 type tlbEntry struct {
 	read, write, fetch uint64 // linear page address, or a value that no look-up in this slot has
 	hostPage
-	pa    uint64
-	local bool // not global
 }
 
 // tlb is direct-mapped by linear page number.
 type tlb [tlbSize]tlbEntry
+
+// tlbPage is what else is known of an entry.
+type tlbPage struct {
+	pa    uint64
+	local bool // not global
+}
 
 // flush is what invalidation keeps account of.
 type flush struct {
 	generation uint64 // of translations: changes whenever one may have gone
 	large      bool   // a mapping bigger than 4 KiB was cached
 	filled     [tlbTables]bool
+	pages      [tlbTables][tlbSize]tlbPage
 }
 
 // noPage is a page address that no look-up in slot i asks for.
@@ -261,7 +267,7 @@ func (c *CPU) flushTLB(global bool) {
 		kept := false
 		for i := range c.tlbs[t] {
 			e := &c.tlbs[t][i]
-			if global || e.local {
+			if global || c.pages[t][i].local {
 				e.clear(i)
 			} else {
 				kept = true
@@ -298,8 +304,8 @@ func (c *CPU) protect(pa uint64) {
 			continue
 		}
 		for i := range c.tlbs[t] {
-			if e := &c.tlbs[t][i]; e.pa == pa {
-				e.write = noPage(i)
+			if c.pages[t][i].pa == pa {
+				c.tlbs[t][i].write = noPage(i)
 			}
 		}
 	}
@@ -365,7 +371,8 @@ func (c *CPU) fill(la uint64, p *page, user bool, a access) {
 	i := int(la >> 12 & (tlbSize - 1))
 	e := &c.tlbs[t][i]
 	la &^= 0xfff
-	*e = tlbEntry{read: noPage(i), write: noPage(i), fetch: noPage(i), hostPage: host, pa: p.pa, local: !p.global || c.cr4&cr4PGE == 0}
+	*e = tlbEntry{read: noPage(i), write: noPage(i), fetch: noPage(i), hostPage: host}
+	c.pages[t][i] = tlbPage{p.pa, !p.global || c.cr4&cr4PGE == 0}
 	kind := a & accessSystem
 	if c.allowed(p, user, kind) {
 		e.read = la
@@ -382,12 +389,13 @@ func (c *CPU) fill(la uint64, p *page, user bool, a access) {
 
 // fetchPage finds the physical page of the instruction at la.
 func (c *CPU) fetchPage(la uint64) (pa uint64, ok bool) {
-	t := &c.tlbs[tlbKernel]
+	t := tlbKernel
 	if c.cpl == 3 {
-		t = &c.tlbs[tlbUser]
+		t = tlbUser
 	}
-	if e := &t[la>>12&(tlbSize-1)]; e.fetch == la&^0xfff {
-		return e.pa, true
+	i := la >> 12 & (tlbSize - 1)
+	if c.tlbs[t][i].fetch == la&^0xfff {
+		return c.pages[t][i].pa, true
 	}
 	pa, ok = c.translate(la, accessFetch)
 	return pa &^ 0xfff, ok

@@ -39,12 +39,17 @@ func (c *CPU) multiply(in *decode.Inst) bool {
 		c.set(rax, n, low)
 		c.set(rdx, n, high)
 	}
-	f := c.arith() &^ (flagCF | flagOF)
-	if wide {
-		f |= flagCF | flagOF
-	}
-	c.setArith(f)
+	c.setProduct(wide)
 	return true
+}
+
+// setProduct sets the flags of a multiplication: CF and OF if the product is wide.
+// The others are undefined, and 0 here: nothing before is needed for them.
+func (c *CPU) setProduct(wide bool) {
+	c.flagKind, c.flagR = classReady, 0
+	if wide {
+		c.flagR = flagCF | flagOF
+	}
 }
 
 // product multiplies two values of n bytes.

@@ -35,7 +35,7 @@ const (
 	rigTables  = 0x1000
 	rigScratch = 0x10000
 	rigCode    = rigScratch + difftest.ScratchSize
-	nativeRAM     = 0x20000
+	nativeRAM  = 0x20000
 )
 
 // frozenClock is a clock for who does not look at it.

@@ -28,7 +28,7 @@ func (c *CPU) init() {
 // reset is what RESET and INIT have in common. All processors but the first wait
 // for a start-up interrupt.
 func (c *CPU) reset(cr0 uint64) {
-	c.r = [32]uint64{rdx: signature}
+	c.r = [256]uint64{rdx: signature}
 	c.rip, c.next = resetIP, resetIP
 	c.rflags = 0
 	c.setArith(0)

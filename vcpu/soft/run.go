@@ -32,13 +32,13 @@ func (c *CPU) Run(h vcpu.Handler, stop *atomic.Bool) error {
 // where time is virtual. Only Run and who schedules several processors on one
 // goroutine call it.
 func (c *CPU) Slice(n int64) error {
-	end := c.ran + uint64(n)
-	for c.pending.Load()&pendingStop == 0 && c.ran < end {
+	end := c.retired() + uint64(n)
+	for c.pending.Load()&pendingStop == 0 && c.retired() < end {
 		if c.debug != nil && c.debug.stop {
 			break
 		}
 		if c.budget <= 0 {
-			c.budget = quantum
+			c.grant(quantum)
 			c.tick()
 		}
 		if p := c.pending.Load() &^ c.ignore; p != 0 || c.halted || c.waitSIPI {
@@ -56,10 +56,17 @@ func (c *CPU) Slice(n int64) error {
 	return c.debugStop()
 }
 
-func (c *CPU) retire(n int) {
-	c.ran += uint64(n)
-	c.budget -= int64(n)
+func (c *CPU) retire(n int) { c.budget -= int64(n) }
+
+// grant makes the budget n instructions.
+func (c *CPU) grant(n int64) {
+	c.limit += uint64(n - c.budget)
+	c.budget = n
 }
+
+// retired is how many instructions have completed; a repeated string instruction
+// counts for each of its pieces.
+func (c *CPU) retired() uint64 { return c.limit - uint64(c.budget) }
 
 // except delivers what c.fault holds.
 func (c *CPU) except() {
@@ -328,7 +335,7 @@ const spin = 20 * time.Microsecond
 func (c *CPU) sleep() error {
 	if c.config.Virtual {
 		c.idle = true
-		c.budget = 0
+		c.grant(0)
 		c.pending.Or(pendingStop) // who schedules moves time on
 		return nil
 	}

@@ -265,7 +265,7 @@ func (c *CPU) userWaits(in *decode.Inst) bool {
 		case c.waitOver(), monitored && (!c.monitor.armed || c.digest() != c.monitor.value):
 			return c.endWait(false)
 		case now >= slice || c.config.Virtual:
-			c.budget = 0 // timers
+			c.grant(0) // timers
 			c.next = c.rip
 			return true
 		}

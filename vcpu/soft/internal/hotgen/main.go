@@ -19,14 +19,29 @@ type hot struct {
 	op   string // decode's
 	form string
 	mem  bool
-	size int // in bytes
-	cc   int // condition, -1 for any
+	size int  // in bytes
+	cc   int  // condition, -1 for any
+	flat bool // the operand is base and displacement alone
 	body string
 }
 
 var cases []hot
 
-func add(h hot) { cases = append(cases, h) }
+// add adds a case. One with a memory operand gets a second for operands without
+// index and segment, which most are.
+func add(h hot) {
+	cases = append(cases, h)
+	if h.mem && strings.Contains(h.body, address) {
+		h.flat = true
+		h.name += "Base"
+		h.body = strings.Replace(h.body, address, flatAddress, 1)
+		cases = append(cases, h)
+	} else if h.mem && h.name == "" { // another case's
+		h.flat = true
+		h.body += "Base"
+		cases = append(cases, h)
+	}
+}
 
 // uintN is Go's type of n bytes.
 func uintN(n int) string { return fmt.Sprintf("uint%d", 8*n) }
@@ -35,10 +50,12 @@ func sizeName(n int) string { return fmt.Sprintf("size%d", 8*n) }
 
 // Pieces of bodies.
 const (
-	address = "la = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]\n" +
+	address = "la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]\n" +
 		"e = &t[la>>12&(tlbSize-1)]\n"
-	regA = "r[o.a&31]"
-	regB = "r[o.b&31]"
+	flatAddress = "la = r[o.base] + uint64(int64(o.disp))\n" +
+		"e = &t[la>>12&(tlbSize-1)]\n"
+	regA = "r[o.a]"
+	regB = "r[o.b]"
 )
 
 // load sets v to n bytes of memory.
@@ -133,13 +150,18 @@ func arithmetic() {
 			rr := "v, w = " + a + ", " + b + "\n" + alu(op, n) + back(regA)
 			if op == "XOR" && n >= 4 {
 				zero := regA + " = 0\n" + lazy("classLogic", n, "0", "0")
-				add(hot{fmt.Sprintf("opZero%d", 8*n), "", "", false, n, -1, zero})
+				add(hot{fmt.Sprintf("opZero%d", 8*n), "", "", false, n, -1, false,
+					zero})
 			}
-			add(hot{fmt.Sprintf(name, "RR"), op, "MR", false, n, -1, rr})
-			add(hot{"", op, "RM", false, n, -1, fmt.Sprintf(name, "RR")})
-			add(hot{fmt.Sprintf(name, "RI"), op, "MI", false, n, -1, "v, w = " + a + ", " + imm + "\n" + alu(op, n) + back(regA)})
+			add(hot{fmt.Sprintf(name, "RR"), op, "MR", false, n, -1, false,
+				rr})
+			add(hot{"", op, "RM", false, n, -1, false,
+				fmt.Sprintf(name, "RR")})
+			add(hot{fmt.Sprintf(name, "RI"), op, "MI", false, n, -1, false,
+				"v, w = " + a + ", " + imm + "\n" + alu(op, n) + back(regA)})
 			if op != "TEST" {
-				add(hot{fmt.Sprintf(name, "RM"), op, "RM", true, n, -1, load(n) + "v, w = " + a + ", v\n" + alu(op, n) + back(regA)})
+				add(hot{fmt.Sprintf(name, "RM"), op, "RM", true, n, -1, false,
+					load(n) + "v, w = " + a + ", v\n" + alu(op, n) + back(regA)})
 			}
 			memory := func(source string) string {
 				if op == "ADC" || op == "SBB" {
@@ -153,20 +175,32 @@ func arithmetic() {
 				}
 				return load(n) + "w = " + source + "\n" + alu(op, n)
 			}
-			add(hot{fmt.Sprintf(name, "MR"), op, "MR", true, n, -1, memory(b)})
-			add(hot{fmt.Sprintf(name, "MI"), op, "MI", true, n, -1, memory(imm)})
+			add(hot{fmt.Sprintf(name, "MR"), op, "MR", true, n, -1, false,
+				memory(b)})
+			add(hot{fmt.Sprintf(name, "MI"), op, "MI", true, n, -1, false,
+				memory(imm)})
 		}
 	}
 	for _, n := range []int{4, 8} {
+		multiply := "off = uint64(int64(int32(v)) * int64(int32(w)))\nv = uint64(uint32(off))\nc.setProduct(off != uint64(int32(off)))\n"
+		if n == 8 {
+			multiply = "off, la = bits.Mul64(v, w)\noff -= v&uint64(int64(w)>>63) + w&uint64(int64(v)>>63)\nv = la\nc.setProduct(off != uint64(int64(la)>>63))\n"
+		}
+		add(hot{fmt.Sprintf("opIMULRR%d", 8*n), "IMUL", "RM", false, n, -1, false, "v, w = " + regA + ", " + regB + "\n" + multiply + set(n, regA, "v")})
+		add(hot{fmt.Sprintf("opIMULRM%d", 8*n), "IMUL", "RM", true, n, -1, false, load(n) + "w = " + regA + "\n" + multiply + set(n, regA, "v")})
+		add(hot{fmt.Sprintf("opIMULRRI%d", 8*n), "IMUL", "RMI", false, n, -1, false, "v, w = " + regB + ", uint64(o.imm)\n" + multiply + set(n, regA, "v")})
 		for _, x := range []struct{ op, class, sign string }{{"INC", "classInc", "+"}, {"DEC", "classDec", "-"}} {
 			body := "w = c.carry()\nv = " + cut(n, regA+" "+x.sign+" 1") + "\n" + lazy(x.class, n, "v", "w")
-			add(hot{fmt.Sprintf("op%sR%d", x.op, 8*n), x.op, "M", false, n, -1, body + set(n, regA, "v")})
+			add(hot{fmt.Sprintf("op%sR%d", x.op, 8*n), x.op, "M", false, n, -1, false,
+				body + set(n, regA, "v")})
 			body = modify(n) + "w = c.carry()\nv = " + cut(n, "v "+x.sign+" 1") + "\n" + lazy(x.class, n, "v", "w") + put(n, "v")
-			add(hot{fmt.Sprintf("op%sM%d", x.op, 8*n), x.op, "M", true, n, -1, body})
+			add(hot{fmt.Sprintf("op%sM%d", x.op, 8*n), x.op, "M", true, n, -1, false,
+				body})
 		}
-		add(hot{fmt.Sprintf("opNEGR%d", 8*n), "NEG", "M", false, n, -1,
+		add(hot{fmt.Sprintf("opNEGR%d", 8*n), "NEG", "M", false, n, -1, false,
 			"w = " + cut(n, regA) + "\nv = " + cut(n, "-w") + "\n" + lazy("classSub", n, "v", "w") + set(n, regA, "v")})
-		add(hot{fmt.Sprintf("opNOTR%d", 8*n), "NOT", "M", false, n, -1, set(n, regA, cut(n, "^"+regA))})
+		add(hot{fmt.Sprintf("opNOTR%d", 8*n), "NOT", "M", false, n, -1, false,
+			set(n, regA, cut(n, "^"+regA))})
 		for _, x := range []struct{ op, class, before, after string }{
 			{"SHL", "classShl", "v << (w - 1)", "v << 1"},
 			{"SHR", "classShr", "v >> (w - 1)", "v >> 1"},
@@ -179,53 +213,79 @@ func arithmetic() {
 				steps = fmt.Sprintf("w = uint64(%s(%s(v) >> (w - 1)))\nv = uint64(%s(%s(w) >> 1))\n", u, s, u, s)
 			}
 			body := "v, w = " + cut(n, regA) + ", uint64(o.imm)\n" + steps + lazy(x.class, n, "v", "w") + set(n, regA, "v")
-			add(hot{fmt.Sprintf("op%sRI%d", x.op, 8*n), x.op, "MI", false, n, -1, body})
+			add(hot{fmt.Sprintf("op%sRI%d", x.op, 8*n), x.op, "MI", false, n, -1, false,
+				body})
 			mask := 8*n - 1
 			body = fmt.Sprintf("w = r[1] & %d\nv = %s\nif w != 0 {\n%s%s}\n", mask, cut(n, regA), steps, lazy(x.class, n, "v", "w")) + set(n, regA, "v")
-			add(hot{fmt.Sprintf("op%sRC%d", x.op, 8*n), x.op, "MC", false, n, -1, body})
+			add(hot{fmt.Sprintf("op%sRC%d", x.op, 8*n), x.op, "MC", false, n, -1, false,
+				body})
 		}
 	}
 }
 
 func moves() {
 	for _, n := range []int{1, 2, 4, 8} {
-		add(hot{fmt.Sprintf("opMOVRR%d", 8*n), "MOV", "MR", false, n, -1, set(n, regA, cut(n, regB))})
-		add(hot{"", "MOV", "RM", false, n, -1, fmt.Sprintf("opMOVRR%d", 8*n)})
-		add(hot{fmt.Sprintf("opMOVRI%d", 8*n), "MOV", "MI", false, n, -1, set(n, regA, cut(n, "uint64(o.imm)"))})
-		add(hot{fmt.Sprintf("opMOVRM%d", 8*n), "MOV", "RM", true, n, -1, load(n) + set(n, regA, "v")})
-		add(hot{fmt.Sprintf("opMOVMR%d", 8*n), "MOV", "MR", true, n, -1, store(n, regB)})
-		add(hot{fmt.Sprintf("opMOVMI%d", 8*n), "MOV", "MI", true, n, -1, store(n, "o.imm")})
+		add(hot{fmt.Sprintf("opMOVRR%d", 8*n), "MOV", "MR", false, n, -1, false,
+			set(n, regA, cut(n, regB))})
+		add(hot{"", "MOV", "RM", false, n, -1, false,
+			fmt.Sprintf("opMOVRR%d", 8*n)})
+		add(hot{fmt.Sprintf("opMOVRI%d", 8*n), "MOV", "MI", false, n, -1, false,
+			set(n, regA, cut(n, "uint64(o.imm)"))})
+		add(hot{fmt.Sprintf("opMOVRM%d", 8*n), "MOV", "RM", true, n, -1, false,
+			load(n) + set(n, regA, "v")})
+		add(hot{fmt.Sprintf("opMOVMR%d", 8*n), "MOV", "MR", true, n, -1, false,
+			store(n, regB)})
+		add(hot{fmt.Sprintf("opMOVMI%d", 8*n), "MOV", "MI", true, n, -1, false,
+			store(n, "o.imm")})
 	}
-	add(hot{"opLEA64", "LEA", "RM", true, 8, -1, regA + " = r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp))\n"})
-	add(hot{"opLEA32", "LEA", "RM", true, 4, -1, regA + " = uint64(uint32(r[o.base&31] + r[o.index&31]<<(o.scale&3) + uint64(int64(o.disp))))\n"})
+	add(hot{"opLEA64", "LEA", "RM", true, 8, -1, false,
+		regA + " = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp))\n"})
+	add(hot{"opLEA32", "LEA", "RM", true, 4, -1, false,
+		regA + " = uint64(uint32(r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp))))\n"})
 	for _, from := range []int{1, 2} {
 		u, s := uintN(from), fmt.Sprintf("int%d", 8*from)
 		for _, n := range []int{4, 8} {
 			name := fmt.Sprintf("%d%d", 8*from, 8*n)
 			if n == 4 { // the 64-bit one zero-extends just as far
-				add(hot{"opMOVZXR" + name, "MOVZX", "RM", false, n*16 + from, -1, regA + " = uint64(" + u + "(" + regB + "))\n"})
-				add(hot{"opMOVZXM" + name, "MOVZX", "RM", true, n*16 + from, -1, load(from) + regA + " = v\n"})
+				add(hot{"opMOVZXR" + name, "MOVZX", "RM", false, n*16 + from, -1, false,
+					regA + " = uint64(" + u + "(" + regB + "))\n"})
+				add(hot{"opMOVZXM" + name, "MOVZX", "RM", true, n*16 + from, -1, false,
+					load(from) + regA + " = v\n"})
 			} else {
-				add(hot{"", "MOVZX", "RM", false, n*16 + from, -1, fmt.Sprintf("opMOVZXR%d32", 8*from)})
-				add(hot{"", "MOVZX", "RM", true, n*16 + from, -1, fmt.Sprintf("opMOVZXM%d32", 8*from)})
+				add(hot{"", "MOVZX", "RM", false, n*16 + from, -1, false,
+					fmt.Sprintf("opMOVZXR%d32", 8*from)})
+				add(hot{"", "MOVZX", "RM", true, n*16 + from, -1, false,
+					fmt.Sprintf("opMOVZXM%d32", 8*from)})
 			}
 			sx := cut(n, "uint64("+s+"(%s))")
-			add(hot{"opMOVSXR" + name, "MOVSX", "RM", false, n*16 + from, -1, regA + " = " + fmt.Sprintf(sx, regB) + "\n"})
-			add(hot{"opMOVSXM" + name, "MOVSX", "RM", true, n*16 + from, -1, load(from) + regA + " = " + fmt.Sprintf(sx, "v") + "\n"})
+			add(hot{"opMOVSXR" + name, "MOVSX", "RM", false, n*16 + from, -1, false,
+				regA + " = " + fmt.Sprintf(sx, regB) + "\n"})
+			add(hot{"opMOVSXM" + name, "MOVSX", "RM", true, n*16 + from, -1, false,
+				load(from) + regA + " = " + fmt.Sprintf(sx, "v") + "\n"})
 		}
 	}
-	add(hot{"opMOVSXDR", "MOVSXD", "RM", false, 8*16 + 4, -1, regA + " = uint64(int32(" + regB + "))\n"})
-	add(hot{"opMOVSXDM", "MOVSXD", "RM", true, 8*16 + 4, -1, load(4) + regA + " = uint64(int32(v))\n"})
-	add(hot{"opCBW64", "CBW", "None", false, 8, -1, "r[0] = uint64(int32(r[0]))\n"})
-	add(hot{"opCWD64", "CWD", "None", false, 8, -1, "r[2] = uint64(int64(r[0]) >> 63)\n"})
-	add(hot{"opCWD32", "CWD", "None", false, 4, -1, "r[2] = uint64(uint32(int32(r[0]) >> 31))\n"})
-	add(hot{"opNOP", "", "", false, 0, -1, ""})
+	add(hot{"opMOVSXDR", "MOVSXD", "RM", false, 8*16 + 4, -1, false,
+		regA + " = uint64(int32(" + regB + "))\n"})
+	add(hot{"opMOVSXDM", "MOVSXD", "RM", true, 8*16 + 4, -1, false,
+		load(4) + regA + " = uint64(int32(v))\n"})
+	add(hot{"opCBW64", "CBW", "None", false, 8, -1, false,
+		"r[0] = uint64(int32(r[0]))\n"})
+	add(hot{"opCWD64", "CWD", "None", false, 8, -1, false,
+		"r[2] = uint64(int64(r[0]) >> 63)\n"})
+	add(hot{"opCWD32", "CWD", "None", false, 4, -1, false,
+		"r[2] = uint64(uint32(int32(r[0]) >> 31))\n"})
+	add(hot{"opNOP", "", "", false, 0, -1, false,
+		""})
 	for _, n := range []int{4, 8} {
-		add(hot{fmt.Sprintf("opCMOVRR%d", 8*n), "CMOVCC", "RM", false, n, -1, "v = " + regA + "\nif c.cond(o.b >> 4) {\nv = r[o.b&15]\n}\n" + regA + " = " + cut(n, "v") + "\n"})
-		add(hot{fmt.Sprintf("opXCHGRR%d", 8*n), "XCHG", "MR", false, n, -1, regA + ", " + regB + " = " + cut(n, regB) + ", " + cut(n, regA) + "\n"})
-		add(hot{fmt.Sprintf("opBSWAP%d", 8*n), "BSWAP", "M", false, n, -1, regA + " = uint64(bits.ReverseBytes" + fmt.Sprint(8*n) + "(" + uintN(n) + "(" + regA + ")))\n"})
+		add(hot{fmt.Sprintf("opCMOVRR%d", 8*n), "CMOVCC", "RM", false, n, -1, false,
+			"v = " + regA + "\nif c.cond(o.b >> 4) {\nv = r[o.b&15]\n}\n" + regA + " = " + cut(n, "v") + "\n"})
+		add(hot{fmt.Sprintf("opXCHGRR%d", 8*n), "XCHG", "MR", false, n, -1, false,
+			regA + ", " + regB + " = " + cut(n, regB) + ", " + cut(n, regA) + "\n"})
+		add(hot{fmt.Sprintf("opBSWAP%d", 8*n), "BSWAP", "M", false, n, -1, false,
+			regA + " = uint64(bits.ReverseBytes" + fmt.Sprint(8*n) + "(" + uintN(n) + "(" + regA + ")))\n"})
 	}
-	add(hot{"opSETR", "SETCC", "M", false, 1, -1, "v = 0\nif c.cond(o.b) {\nv = 1\n}\n" + set(1, regA, "v")})
+	add(hot{"opSETR", "SETCC", "M", false, 1, -1, false,
+		"v = 0\nif c.cond(o.b) {\nv = 1\n}\n" + set(1, regA, "v")})
 }
 
 func stack() {
@@ -233,18 +293,29 @@ func stack() {
 	pushed := func(value string) string {
 		return stackAt("r[4] - 8") + "off = la - e.write\nif off > 4096-8 {\ngoto generic\n}\n*(*uint64)(unsafe.Add(e.p, off)) = " + value + "\nr[4] = la\n"
 	}
-	add(hot{"opPUSHR", "PUSH", "M", false, 8, -1, pushed(regA)})
-	add(hot{"opPUSHI", "PUSH", "None", false, 8, -1, pushed("uint64(o.imm)")})
+	add(hot{"opPUSHR", "PUSH", "M", false, 8, -1, false,
+		pushed(regA)})
+	add(hot{"opPUSHI", "PUSH", "None", false, 8, -1, false,
+		pushed("uint64(o.imm)")})
 	popped := stackAt("r[4]") + "off = la - e.read\nif off > 4096-8 {\ngoto generic\n}\nv = *(*uint64)(unsafe.Add(e.p, off))\n"
-	add(hot{"opPOPR", "POP", "M", false, 8, -1, popped + "r[4] = la + 8\n" + regA + " = v\n"})
-	add(hot{"opLEAVE", "LEAVE", "None", false, 8, -1, strings.Replace(popped, "la = r[4]", "la = r[5]", 1) + "r[4], r[5] = la + 8, v\n"})
-	add(hot{"opCALL", "CALL", "None", false, 8, -1, pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
-	add(hot{"opCALLR", "CALL", "M", false, 8, -1, "v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
-	add(hot{"opCALLM", "CALL", "M", true, 8, -1, load(8) + "if !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
-	add(hot{"opRET", "RET", "None", false, 8, -1, popped + "if !c.canonical(v) {\ngoto generic\n}\nr[4] = la + 8 + uint64(o.imm)\nc.rip = v\ngoto indirect\n"})
-	add(hot{"opJMP", "JMP", "None", false, 8, -1, "c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
-	add(hot{"opJMPR", "JMP", "M", false, 8, -1, "v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
-	add(hot{"opJMPM", "JMP", "M", true, 8, -1, load(8) + "if !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
+	add(hot{"opPOPR", "POP", "M", false, 8, -1, false,
+		popped + "r[4] = la + 8\n" + regA + " = v\n"})
+	add(hot{"opLEAVE", "LEAVE", "None", false, 8, -1, false,
+		strings.Replace(popped, "la = r[4]", "la = r[5]", 1) + "r[4], r[5] = la + 8, v\n"})
+	add(hot{"opCALL", "CALL", "None", false, 8, -1, false,
+		pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
+	add(hot{"opCALLR", "CALL", "M", false, 8, -1, false,
+		"v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
+	add(hot{"opCALLM", "CALL", "M", true, 8, -1, false,
+		load(8) + "if !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
+	add(hot{"opRET", "RET", "None", false, 8, -1, false,
+		popped + "if !c.canonical(v) {\ngoto generic\n}\nr[4] = la + 8 + uint64(o.imm)\nc.rip = v\ngoto indirect\n"})
+	add(hot{"opJMP", "JMP", "None", false, 8, -1, false,
+		"c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
+	add(hot{"opJMPR", "JMP", "M", false, 8, -1, false,
+		"v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
+	add(hot{"opJMPM", "JMP", "M", true, 8, -1, false,
+		load(8) + "if !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
 }
 
 // branch leaves for the target if the condition holds, else falls out of the block.
@@ -267,7 +338,7 @@ func branches() {
 		case "NB":
 			condition = "c.carry() == 0"
 		}
-		add(hot{"opJ" + name, "JCC", "None", false, 8, cc, branch(condition)})
+		add(hot{"opJ" + name, "JCC", "None", false, 8, cc, false, branch(condition)})
 	}
 	// Comparison and branch in one. The flags stay for whoever asks later.
 	compare := map[string]string{
@@ -295,12 +366,13 @@ func branches() {
 					condition = fmt.Sprintf(condition, fmt.Sprintf("int%d", 8*n))
 				}
 				fused := func(kind, operands string) {
-					add(hot{fmt.Sprintf("op%sJ%s%s%d", x.op, name, kind, 8*n), x.op + "+", kind, false, n, cc, operands + x.flags + branch(condition)})
+					add(hot{name: fmt.Sprintf("op%sJ%s%s%d", x.op, name, kind, 8*n), op: x.op + "+", form: kind, mem: kind != "RR", size: n, cc: cc,
+						body: operands + x.flags + branch(condition)})
 				}
 				fused("RR", "v, w = "+cut(n, regA)+", "+cut(n, regB)+"\n")
 				// The target has no room beside an immediate of 32 bits: it is in disp.
 				imm := cut(n, "uint64(o.imm)")
-				add(hot{fmt.Sprintf("op%sJ%sRI%d", x.op, name, 8*n), x.op + "+", "RI", false, n, cc,
+				add(hot{fmt.Sprintf("op%sJ%sRI%d", x.op, name, 8*n), x.op + "+", "RI", false, n, cc, false,
 					"v, w = " + cut(n, regA) + ", " + imm + "\n" + x.flags + strings.Replace(branch(condition), "uint64(o.imm)", "uint64(int64(o.disp))", 1)})
 				if x.op == "CMP" && n > 1 {
 					fused("RM", load(n)+"v, w = "+cut(n, regA)+", v\n")
@@ -325,7 +397,7 @@ func main() {
 func render() []byte {
 	var b bytes.Buffer
 	fmt.Fprint(&b, header)
-	fmt.Fprintln(&b, "const (\nopGeneric uint16 = iota // by CPU.execute")
+	fmt.Fprintln(&b, "const (\nopGeneric uint16 = iota // by CPU.execute\nopEnd // behind the last instruction")
 	for _, h := range cases {
 		if h.name != "" {
 			fmt.Fprintln(&b, h.name)
@@ -343,10 +415,10 @@ func render() []byte {
 		switch {
 		case h.op == "":
 		case strings.HasSuffix(h.op, "+"):
-			key := fmt.Sprintf("{decode.%s, %d, form%s, %d}", strings.TrimSuffix(h.op, "+"), h.cc, h.form, h.size)
+			key := fmt.Sprintf("{decode.%s, %d, form%s, %d, %v}", strings.TrimSuffix(h.op, "+"), h.cc, h.form, h.size, h.flat)
 			fusedKeys, fused[key] = append(fusedKeys, key), code
 		default:
-			key := fmt.Sprintf("{decode.%s, decode.Form%s, %v, %d, %d}", h.op, h.form, h.mem, h.size, max(h.cc, 0))
+			key := fmt.Sprintf("{decode.%s, decode.Form%s, %v, %d, %d, %v}", h.op, h.form, h.mem, h.size, max(h.cc, 0), h.flat)
 			plainKeys, plain[key] = append(plainKeys, key), code
 		}
 	}

@@ -22,6 +22,7 @@ type hotKey struct {
 	mem  bool
 	size uint8
 	cc   uint8
+	flat bool // of a memory operand: base and displacement alone
 }
 
 // fusedForm is the operands of a comparison.
@@ -39,6 +40,7 @@ type fusedKey struct {
 	cc   uint8
 	form fusedForm
 	size uint8
+	flat bool
 }
 `
 
@@ -52,8 +54,6 @@ func (c *CPU) loop() {
 		o     *op
 		t     *tlb
 		e     *tlbEntry
-		ops   []op
-		i     int
 		link  int
 		start uint64
 		v, w  uint64
@@ -62,10 +62,10 @@ func (c *CPU) loop() {
 		cf    uint64
 		in    *decode.Inst
 	)
+	goto look
 indirect:
-	if b != nil {
-		c.retire(len(b.insts))
-	}
+	c.budget -= b.count
+look:
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
 		return
 	}
@@ -78,7 +78,7 @@ find:
 
 	// A branch within the page, or the block's end: the next block may be known.
 direct:
-	c.retire(len(b.insts))
+	c.budget -= b.count
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
 		return
 	}
@@ -99,13 +99,16 @@ direct:
 run:
 	start = c.rip
 	r[decode.RIP] = start
-	ops = b.ops
+	o = b.first
 	t = c.tlb
-	for i = 0; i < len(ops); i++ {
-		o = &ops[i]
+	for ; ; o = (*op)(unsafe.Add(unsafe.Pointer(o), opSize)) {
 		switch o.code {
 		case opGeneric:
 			goto generic
+		case opEnd:
+			c.rip = (start + uint64(o.at)) & c.ripMask
+			link = 0
+			goto direct
 `
 
 const epilogue = `
@@ -140,18 +143,15 @@ const epilogue = `
 				break
 			}
 		}
-		if i == len(ops)-1 {
+		if o.last {
 			c.rip = c.next
 			c.ignore = 0
 			if c.halted || c.shutdown {
-				c.retire(len(b.insts))
+				c.budget -= b.count
 				return
 			}
 			goto indirect
 		}
 	}
-	c.rip = (start + uint64(b.bytes)) & c.ripMask
-	link = 0
-	goto direct
 }
 `
