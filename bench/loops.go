@@ -35,7 +35,7 @@ func (t *transcript) Write(p []byte) (int, error) {
 	t.text.Write(p)
 	if b := t.text.Bytes(); t.begin.IsZero() && bytes.Contains(b, []byte("begin\n")) {
 		t.begin = time.Now()
-	} else if t.end.IsZero() && bytes.Contains(p, []byte("\n")) && bytes.Contains(b, []byte("\nend: ")) {
+	} else if _, end, found := bytes.Cut(b, []byte("\nend: ")); found && t.end.IsZero() && bytes.Contains(end, []byte("\n")) {
 		t.end = time.Now()
 	}
 	return len(p), nil

@@ -26,6 +26,8 @@ const (
 	IPI    = "ipi"    // SENDUIPI between processors
 	Cases  = "cases"  // runs the table of uintr/uintrtest
 	Misuse = "misuse" // does everything wrong
+	UIPI   = "uipi"   // times SENDUIPI
+	Loops  = "loops"  // times loops, on any machine
 )
 
 // one build at a time: images share make's output folder.

@@ -21,7 +21,7 @@ func benchCommand() *cobra.Command {
 		Short: "Experiments, each against its control in the same run",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(benchExitsCommand(), benchVsQEMUCommand())
+	c.AddCommand(benchExitsCommand(), benchUIPICommand(), benchVsQEMUCommand())
 	return c
 }
 

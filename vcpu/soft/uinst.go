@@ -58,7 +58,20 @@ func (m linearMemory) Data(la uint64, n int, write bool) ([]byte, error) {
 	return m.c.view(la, n, 0, write)
 }
 
+// view gives n bytes of one page at la: by the TLB if it holds the page for this access.
 func (c *CPU) view(la uint64, n int, a access, write bool) ([]byte, error) {
+	t := c.tlb
+	if a&accessSystem != 0 {
+		t = &c.tlbs[tlbKernel]
+	}
+	e := &t[la>>12&(tlbSize-1)]
+	if page := la &^ 0xfff; write && e.write == page || !write && e.read == page {
+		return e.bytes(la&0xfff, n), nil // no code there: a page that is written directly holds none
+	}
+	return c.viewSlow(la, n, a, write)
+}
+
+func (c *CPU) viewSlow(la uint64, n int, a access, write bool) ([]byte, error) {
 	if write {
 		a |= accessWrite
 	}
