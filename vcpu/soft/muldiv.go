@@ -44,12 +44,13 @@ func (c *CPU) multiply(in *decode.Inst) bool {
 }
 
 // setProduct sets the flags of a multiplication: CF and OF if the product is wide.
-// The others are undefined, and 0 here: nothing before is needed for them.
+// The others are undefined; here they stay.
 func (c *CPU) setProduct(wide bool) {
-	c.flagKind, c.flagR = classReady, 0
+	f := c.arith() &^ (flagCF | flagOF)
 	if wide {
-		c.flagR = flagCF | flagOF
+		f |= flagCF | flagOF
 	}
+	c.setArith(f)
 }
 
 // product multiplies two values of n bytes.
