@@ -26,6 +26,7 @@ const (
 	IPI    = "ipi"    // SENDUIPI between processors
 	Cases  = "cases"  // runs the table of uintr/uintrtest
 	Misuse = "misuse" // does everything wrong
+	System = "system" // kernel code only: what a machine does, test by test
 )
 
 // one build at a time: images share make's output folder.
