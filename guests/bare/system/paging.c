@@ -186,11 +186,13 @@ USER static void user_load_fs(uint64_t selector) { __asm__ volatile("mov %w0, %%
 
 TEST(paging_smap, NEEDS_SMAP)
 {
-	struct { uint16_t limit; uint64_t base; } __attribute__((packed)) gdtr = { 0x17f, T }, old;
-	uint64_t pa = map_new(T, P | W | U);
+	struct { uint16_t limit; uint64_t base; } __attribute__((packed)) gdtr = { 0x17f, T + 0x3000 - 0x100 }, old;
+	uint64_t pa = map_new(T + 0x2000, P | W);
 
-	copy((void *)pa, gdt, 0x100);
-	((uint64_t *)pa)[SPARE / 8] = 0x00cff3000000ffff;
+	// A GDT over two pages: what events need in the first, what the test loads in the second, a user's.
+	copy((void *)(pa + 0xf00), gdt, 0x100);
+	((uint64_t *)map_new(T + 0x3000, P | W | U))[1] = 0x00cff3000000ffff;
+	map_new(T, P | W | U);
 	write_cr4(read_cr4() | CR4_SMAP);
 	TRAPS(PF, 1, read8, T);
 	TRAPS(PF, 3, write8, T);
@@ -201,15 +203,15 @@ TEST(paging_smap, NEEDS_SMAP)
 	// What the processor reads for itself is not excused by RFLAGS.AC.
 	__asm__ volatile("sgdt %0" : "=m"(old));
 	__asm__ volatile("lgdt %0" : : "m"(gdtr));
-	bool plain = try(load_fs, SPARE | 3);
+	bool plain = try(load_fs, 0x108 | 3);
 	struct frame first = me()->trap;
 	__asm__ volatile("lgdt %0" : : "m"(old));
 	CHECK(plain);
 	CHECK_EQ(first.vector, PF);
 	CHECK_EQ(first.error, 1);
-	CHECK_EQ(cr2(), T + SPARE);
+	CHECK_EQ(cr2(), T + 0x3008);
 	__asm__ volatile("lgdt %0" : : "m"(gdtr));
-	plain = try(stac_load_fs, SPARE | 3);
+	plain = try(stac_load_fs, 0x108 | 3);
 	first = me()->trap;
 	__asm__ volatile("lgdt %0" : : "m"(old));
 	CHECK(plain);
