@@ -28,6 +28,7 @@ const (
 	Misuse = "misuse" // does everything wrong
 	UIPI   = "uipi"   // times SENDUIPI
 	Loops  = "loops"  // times loops, on any machine
+	System = "system" // kernel code only: what a machine does, test by test
 )
 
 // one build at a time: images share make's output folder.

@@ -48,6 +48,9 @@ func (c *CPU) inject(e event) {
 			c.traceEvent(e.vector, e.code)
 			return
 		}
+		if c.fault.vector == vectorPF {
+			c.cr2 = c.fault.address // also of one that makes a double fault: SDM 3 §6.15, #PF
+		}
 		if e.vector == vectorDF && e.kind == eventFault {
 			break
 		}

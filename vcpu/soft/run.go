@@ -264,9 +264,13 @@ func (c *CPU) step() error { return c.stepIn(0) }
 func (c *CPU) stepIn(s shadow) error {
 	single := c.rflags&flagTF != 0
 	c.ignore = 0
-	c.trap, c.sys.noStep = 0, false
+	c.sys.noStep = false
+	covered := s&shadowMovSS != 0
+	if !covered {
+		c.trap = 0 // else a data breakpoint of MOV SS waits: SDM 3 §6.8.3
+	}
 	resume := c.rflags & flagRF
-	ok := resume != 0 || !c.breakpoint()
+	ok := resume != 0 || covered || !c.breakpoint()
 	if ok {
 		c.repeat = false
 		if ok = c.one(); ok && !c.repeat {
