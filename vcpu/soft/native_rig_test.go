@@ -470,7 +470,7 @@ func (n *nativeTest) differences(in *decode.Inst, c *difftest.Case, host, soft d
 	for i := range 16 {
 		h0, h1 := host.FX.XMM(i)
 		if s0, s1 := soft.FX.XMM(i); h0 != s0 || h1 != s1 {
-			add(fmt.Sprint("XMM", i), fmt.Sprintf("%016x_%016x", h1, h0), fmt.Sprintf("%016x_%016x", s1, s0))
+			d = append(d, fmt.Sprintf("  XMM%-3d host %016x_%016x, soft %016x_%016x", i, h1, h0, s1, s0))
 		}
 	}
 	if !bytes.Equal(host.FX[0:5], soft.FX[0:5]) {
