@@ -103,13 +103,12 @@ func (c *CPU) cmpxchg8b(in *decode.Inst) bool {
 // cmpxchg16b compares with RDX:RAX and stores RCX:RBX, at an address that is a
 // multiple of 16.
 func (c *CPU) cmpxchg16b(in *decode.Inst) bool {
-	la, ok := c.linear(in.Seg, c.offset(in), 16, true)
-	switch {
-	case !ok:
-		return false
-	case la&15 != 0:
-		return c.gp0()
-	case !c.check(la, 16, accessWrite):
+	off := c.offset(in)
+	if (off+c.bases[in.Seg])&15 != 0 {
+		return c.gp0() // before anything that is #SS
+	}
+	la, ok := c.linear(in.Seg, off, 16, true)
+	if !ok || !c.check(la, 16, accessWrite) {
 		return false
 	}
 	var low, high uint64

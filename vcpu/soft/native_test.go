@@ -13,7 +13,7 @@ func TestIntegerInstructionsDoAsTheHost(t *testing.T) {
 }
 
 func TestNarrowIntegerInstructionsDoAsTheHost(t *testing.T) {
-	n := nativeTest{wanted: nativeInteger(), count: 200_000, ignore: ignoreUndefined, narrow: true}
+	n := nativeTest{wanted: nativeInteger(), count: 100_000, ignore: ignoreUndefined, narrow: true}
 	n.run(t)
 }
 
