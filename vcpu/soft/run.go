@@ -264,7 +264,10 @@ func (c *CPU) step() error { return c.stepIn(0) }
 func (c *CPU) stepIn(s shadow) error {
 	single := c.rflags&flagTF != 0
 	c.ignore = 0
-	c.trap, c.sys.noStep = 0, false
+	c.sys.noStep = false
+	if s&shadowMovSS == 0 {
+		c.trap = 0 // else a data breakpoint of MOV SS is still due
+	}
 	resume := c.rflags & flagRF
 	ok := resume != 0 || !c.breakpoint()
 	if ok {
