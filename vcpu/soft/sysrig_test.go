@@ -59,10 +59,10 @@ const (
 )
 
 type sysAPIC struct {
-	pending  []uint8
-	tpr      uint8
-	resets   int
-	msr      map[uint32]uint64
+	pending []uint8
+	tpr     uint8
+	resets  int
+	msr     map[uint32]uint64
 }
 
 func (a *sysAPIC) Pending() bool { return len(a.pending) > 0 }
@@ -351,4 +351,3 @@ func (r *sysRig) faults(vector int, code uint64, about string) {
 }
 
 func hasCode(v int) bool { return v == 8 || v >= 10 && v <= 14 || v == 17 }
-
