@@ -102,8 +102,10 @@ func (c *CPU) farReturn(in *decode.Inst) bool {
 	return true
 }
 
-// interruptReturn is IRET: SDM 2, IRET.
+// interruptReturn is IRET: SDM 2, IRET. It ends the blocking of NMIs even if it
+// faults (SDM 3 §28.2.3).
 func (c *CPU) interruptReturn(in *decode.Inst) bool {
+	c.nmiMask, c.ignore = false, 0
 	var ok bool
 	switch {
 	case c.real():
@@ -122,7 +124,6 @@ func (c *CPU) interruptReturn(in *decode.Inst) bool {
 		ok = c.protectedReturn(in)
 	}
 	if ok {
-		c.nmiMask = false
 		c.updateStep()
 		c.lookUser()
 	}

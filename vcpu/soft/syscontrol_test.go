@@ -280,14 +280,10 @@ func TestTimeStampCounter(t *testing.T) {
 	r := longRig(t)
 	c := r.c
 	require.True(t, c.writeDeadline(c.tsc()+1000000))
-	before, _ := c.readDeadline()
-	raw := r.apic.msr[msrTSCDeadline]
 	require.True(t, c.writeMSR(msrTSC, 1<<40))
 	require.InDelta(t, 1<<40, c.tsc(), 1e5)
 	require.EqualValues(t, c.msr.tscOffset, c.msr.tscAdjust)
 	require.EqualValues(t, 1, r.apic.msr[msrTSCDeadline], "the deadline is past now")
-	_ = raw
-	_ = before
 	require.True(t, c.writeMSR(msrTSCAdjust, 0))
 	require.Zero(t, c.msr.tscOffset)
 	c.cr4 |= cr4TSD

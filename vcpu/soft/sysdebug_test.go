@@ -104,6 +104,17 @@ func TestDataBreakpoints(t *testing.T) {
 	}
 }
 
+func TestDataBreakpointOfMOVSSComesAfterTheNextInstruction(t *testing.T) {
+	r := longRig(t)
+	r.c.r[rax] = atData
+	r.put16(atData, selData)
+	r.breakAt(0, atData, breakAccess, 1)
+	r.code(0x8e, 0x10, 0xcd, 0x40).steps(2)
+	require.Equal(t, vectorDB, r.vector())
+	require.Equal(t, handler(0x40), r.top(0))
+	require.EqualValues(t, dr6Fixed|1, r.c.dr6)
+}
+
 func TestPortBreakpoint(t *testing.T) {
 	r := longRig(t)
 	r.c.cr4 |= cr4DE

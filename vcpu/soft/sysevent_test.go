@@ -61,17 +61,14 @@ func TestTrapGateKeepsIF(t *testing.T) {
 }
 
 func TestGatesThatCannotBeUsed(t *testing.T) {
-	idt := func(v uint64, dpl uint8) uint64 { return v<<3 | 2 }
-	_ = idt
-	type c struct {
+	for _, x := range []struct {
 		about  string
 		gate   uint64
 		upper  uint64
 		user   bool
 		vector int
 		code   uint64
-	}
-	for _, x := range []c{
+	}{
 		{"not present", gateOf(selCode64, 0x9999, typeInterrupt, 3) &^ (1 << 47), 0, false, vectorNP, 0x40<<3 | 2},
 		{"a call gate", gateOf(selCode64, 0x9999, typeCall, 3), 0, false, vectorGP, 0x40<<3 | 2},
 		{"a task gate", gateOf(selTSS, 0, typeTask, 3), 0, false, vectorGP, 0x40<<3 | 2},
@@ -278,7 +275,7 @@ func TestRealModeInterruptAndReturn(t *testing.T) {
 	c.seg[cs].sel, c.seg[cs].base = 0x100, 0x1000
 	c.updateMode()
 	c.rip = 0x7000
-	c.setRFLAGS(flagIF|flagTF&0|flagCF, ^uint64(0))
+	c.setRFLAGS(flagIF|flagCF, ^uint64(0))
 	r.code(0xcd, 0x21).steps(1)
 	require.Equal(t, 0x21, r.vector())
 	require.EqualValues(t, 0x7002, r.top(0))

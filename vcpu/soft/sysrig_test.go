@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"gvmm/vcpu/soft/decode"
 	"gvmm/vmm/memory"
 )
 
@@ -60,11 +59,10 @@ const (
 )
 
 type sysAPIC struct {
-	pending  []uint8
-	tpr      uint8
-	deadline uint64
-	resets   int
-	msr      map[uint32]uint64
+	pending []uint8
+	tpr     uint8
+	resets  int
+	msr     map[uint32]uint64
 }
 
 func (a *sysAPIC) Pending() bool { return len(a.pending) > 0 }
@@ -221,7 +219,7 @@ func (r *sysRig) tables(long bool) {
 	r.put16(atTSS+tssIOMap, 0x68)
 }
 
-// code loads CS and SS at a CPL.
+// enter loads CS and the data segments; the CPL is CS's RPL.
 func (r *sysRig) enter(csSel, ssSel uint16) {
 	c := r.c
 	load := func(i int, sel uint16) {
@@ -242,7 +240,7 @@ func (r *sysRig) enter(csSel, ssSel uint16) {
 	c.rip = atCode
 }
 
-// protected is protected mode without paging.
+// protectedRig is protected mode without paging.
 func protectedRig(t testing.TB) *sysRig {
 	r := newSysRig(t)
 	r.tables(false)
@@ -322,7 +320,7 @@ func (r *sysRig) steps(n int) {
 	}
 }
 
-// at is where execution is: a vector's number, or -1.
+// vector is the vector whose handler execution is at, or -1.
 func (r *sysRig) vector() int {
 	if d := int(r.c.rip) - atVector; d >= 0 && d%16 == 0 && d < 256*16 {
 		return d / 16
@@ -353,5 +351,3 @@ func (r *sysRig) faults(vector int, code uint64, about string) {
 }
 
 func hasCode(v int) bool { return v == 8 || v >= 10 && v <= 14 || v == 17 }
-
-var _ = decode.Mode64

@@ -4,8 +4,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"gvmm/vcpu/soft/decode"
 )
 
 func TestSegmentLoads(t *testing.T) {
@@ -304,7 +302,7 @@ func TestSelectorTests(t *testing.T) {
 			}
 			c := r.c
 			c.r[rcx], c.r[rax] = uint64(x.sel), 0x5555
-			c.setArith(flagCF | flagSF | flagZF&^0)
+			c.setArith(flagCF | flagSF | flagZF)
 			r.code(x.code...).steps(1)
 			require.Equal(t, x.zf, c.zero())
 			require.EqualValues(t, flagCF|flagSF, c.arith()&^flagZF)
@@ -359,5 +357,3 @@ func TestBasesOfFSAndGS(t *testing.T) {
 	r.code(0x0f, 0x01, 0xf8).steps(1)
 	r.faults(vectorGP, 0, "SWAPGS from user")
 }
-
-var _ = decode.Mode64
