@@ -1,6 +1,10 @@
 package vcpu
 
-import "fmt"
+import (
+	"fmt"
+
+	"gvmm/uintr"
+)
 
 // Debuggable is a CPU that a debugger can look into. Its methods are called while
 // Run does not run.
@@ -18,6 +22,9 @@ type Debuggable interface {
 	ReadLinear(la uint64, p []byte) int
 	WriteLinear(la uint64, p []byte) int
 
+	// UserInterrupts is the user-interrupt state.
+	UserInterrupts() uintr.State
+
 	// SetDebug says what Run returns a *Trap for from now on; nil is no debugger. It
 	// fails if there is more than the engine can look for.
 	SetDebug(d *Debug) error
@@ -28,8 +35,9 @@ type Debug struct {
 	Step    bool     // one instruction, or entering a handler; interrupts have to wait, but for a processor that halts
 	Breaks  []uint64 // linear addresses of instructions, ascending; it stops before one is executed
 	Watches []Watch  // it stops behind the instruction
-	// Resume executes the instruction at RIP even if a breakpoint is there.
-	Resume bool
+	// Resume executes the instruction at RIP, if that is linear address ResumeAt, even though a breakpoint is there.
+	Resume   bool
+	ResumeAt uint64
 }
 
 // Watch is a range of linear addresses and the accesses that count.

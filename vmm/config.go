@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	"gvmm/kvm"
 	"gvmm/vcpu"
@@ -39,6 +40,9 @@ type Config struct {
 	Accel vcpu.Accel
 	// Chosen, if set, is told what AccelAuto became and why, in one line.
 	Chosen func(accel vcpu.Accel, why string)
+
+	// GDB is where a debugger connects: the machine waits for one before its first instruction. Run closes it.
+	GDB net.Listener
 
 	Serial io.Writer // of COM1; nil discards
 	KVM    string    // path of the device ["/dev/kvm"]

@@ -1,6 +1,8 @@
 package vmm
 
 import (
+	"sync/atomic"
+
 	"gvmm/vcpu"
 	"gvmm/virtio"
 	"gvmm/virtio/virtiopci"
@@ -16,8 +18,8 @@ type engine interface {
 	// start information's address.
 	addCPUs(entry boot.Entry, info uint32) error
 	cpus() []vcpu.CPU
-	// run runs processor i on the calling goroutine until the machine stops.
-	run(i int) error
+	// run runs processor i on the calling goroutine until stop is set and seen.
+	run(i int, stop *atomic.Bool) error
 
 	// sender takes interrupt messages to the local APICs, in the x2APIC format.
 	sender() pci.MSISender

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -107,7 +108,7 @@ func (e *kvmEngine) cpus() []vcpu.CPU {
 	return all
 }
 
-func (e *kvmEngine) run(i int) error { return e.vcpus[i].Run(e.machine, &e.machine.stop) }
+func (e *kvmEngine) run(i int, stop *atomic.Bool) error { return e.vcpus[i].Run(e.machine, stop) }
 
 func (e *kvmEngine) sender() pci.MSISender {
 	if e.machine.config.Kick {

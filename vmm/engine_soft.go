@@ -3,6 +3,7 @@ package vmm
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"gvmm/irqchip"
 	"gvmm/vcpu"
@@ -97,14 +98,14 @@ func (e *softEngine) cpus() []vcpu.CPU {
 	return all
 }
 
-func (e *softEngine) run(i int) error {
+func (e *softEngine) run(i int, stop *atomic.Bool) error {
 	if i == 0 {
 		// A processor that runs holds one of the scheduler's places: the devices' goroutines need some beside them.
 		if n := len(e.vcpus) + runtime.NumCPU(); runtime.GOMAXPROCS(0) < n {
 			runtime.GOMAXPROCS(n)
 		}
 	}
-	return e.vcpus[i].Run(e.machine, &e.machine.stop)
+	return e.vcpus[i].Run(e.machine, stop)
 }
 
 func (e *softEngine) line(irq int) func(bool) {

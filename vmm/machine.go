@@ -35,6 +35,7 @@ type Machine struct {
 	ports   ports
 	ours    bool // the image was made for this VMM
 
+	debugger    *debugger // nil: none
 	guestErrors errorLog
 	stop        atomic.Bool
 
@@ -96,7 +97,10 @@ func (m *Machine) build() error {
 		return err
 	}
 	m.cpus = m.engine.cpus()
-	return nil
+	if m.config.GDB != nil {
+		m.debugger, err = newDebugger(m)
+	}
+	return err
 }
 
 // addPorts makes what every machine has in its I/O space, and what the engine adds.
@@ -140,13 +144,16 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	defer release()
 	places := place(len(m.cpus))
 	defer places.end()
+	if m.debugger != nil {
+		m.debugger.listen()
+	}
 	var g errgroup.Group
 	for i := range m.cpus {
 		g.Go(func() error {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			defer places.enter(i)()
-			err := m.engine.run(i)
+			err := m.runCPU(i)
 			if err != nil {
 				m.end(0, err)
 			}
@@ -155,8 +162,19 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	}
 	_ = g.Wait() // end has the first error
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.status, m.failed
+	status, err = m.status, m.failed
+	m.mu.Unlock()
+	if m.debugger != nil {
+		m.debugger.finish(status, err)
+	}
+	return status, err
+}
+
+func (m *Machine) runCPU(i int) error {
+	if m.debugger != nil {
+		return m.debugger.run(i)
+	}
+	return m.engine.run(i, &m.stop)
 }
 
 // end stops the machine, once: with the guest's exit status, or with err.
@@ -171,6 +189,9 @@ func (m *Machine) end(status int, err error) {
 		return
 	}
 	m.stop.Store(true)
+	if m.debugger != nil {
+		m.debugger.end()
+	}
 	for _, c := range m.cpus {
 		c.Kick()
 	}

@@ -13,6 +13,7 @@ import (
 	"gvmm/bench"
 	"gvmm/vcpu"
 	"gvmm/vmm"
+	"gvmm/vmm/gdb"
 )
 
 // runFlags are the flags of gvmm run.
@@ -29,6 +30,7 @@ type runFlags struct {
 	accel   string
 	kvm     string
 	json    bool
+	gdb     string
 }
 
 func runCommand() *cobra.Command {
@@ -65,6 +67,7 @@ run, 130 after Ctrl-C.`,
 	s.StringVar(&f.command, "append", "", "the guest's command line")
 	s.StringVar(&f.accel, "accel", "auto", "the engine: auto, kvm or soft")
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
+	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
 	complete := func(flag string, values ...string) {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -116,6 +119,13 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	c.Serial = cmd.OutOrStdout()
 	if f.json {
 		c.Serial = cmd.ErrOrStderr()
+	}
+	if f.gdb != "" {
+		if c.GDB, err = gdb.Listen(f.gdb); err != nil {
+			return fmt.Errorf("--gdb: %w", err)
+		}
+		defer c.GDB.Close()
+		fmt.Fprintf(cmd.ErrOrStderr(), "gvmm: waiting for a debugger: target remote %s\n", gdb.Remote(c.GDB))
 	}
 	report, err := bench.Run(cmd.Context(), c)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gvmm/kvm"
+	"gvmm/uintr"
 	"gvmm/vcpu"
 )
 
@@ -47,7 +48,13 @@ func (c *CPU) SetDebug(d *vcpu.Debug) error {
 			return err
 		}
 	}
-	h.over = d.Resume && !d.Step
+	if d.Resume && !d.Step {
+		la, err := c.here()
+		if err != nil {
+			return err
+		}
+		h.over = la == d.ResumeAt
+	}
 	if err := h.apply(c.vcpu); err != nil {
 		return err
 	}
@@ -109,6 +116,19 @@ func (h *hostDebug) apply(v *kvm.VCPU) error {
 		return fmt.Errorf("%w: %w", ErrDebug, err)
 	}
 	return nil
+}
+
+// here is the linear address of RIP.
+func (c *CPU) here() (uint64, error) {
+	var g kvm.Regs
+	var s kvm.SRegs
+	if err := errors.Join(c.settle(), c.vcpu.GetRegs(&g), c.vcpu.GetSRegs(&s)); err != nil {
+		return 0, err
+	}
+	if s.CS.L != 0 {
+		return g.RIP, nil
+	}
+	return (g.RIP + s.CS.Base) & 0xffffffff, nil
 }
 
 // trapped serves KVM_EXIT_DEBUG.
@@ -256,6 +276,9 @@ func (c *CPU) setFP(r *vcpu.Registers) error {
 	image[fpHeader] |= 3 // XSTATE_BV: x87 and SSE are not in their initial state
 	return c.vcpu.SetXSAVE(image)
 }
+
+// UserInterrupts implements vcpu.Debuggable.
+func (c *CPU) UserInterrupts() uintr.State { return c.state() }
 
 // ReadLinear implements vcpu.Debuggable.
 func (c *CPU) ReadLinear(la uint64, p []byte) int {

@@ -3,6 +3,7 @@ package soft
 import (
 	"slices"
 
+	"gvmm/uintr"
 	"gvmm/vcpu"
 	"gvmm/vcpu/soft/decode"
 )
@@ -40,6 +41,7 @@ func (c *CPU) SetDebug(d *vcpu.Debug) error {
 	g.Debug, g.stop = *d, false
 	g.Breaks, g.Watches = slices.Clone(d.Breaks), slices.Clone(d.Watches)
 	slices.Sort(g.Breaks)
+	g.Resume = d.Resume && d.ResumeAt == c.here()
 	before := g.marks
 	for _, la := range g.Breaks {
 		g.marks[la>>6&63] |= 1 << (la & 63)
@@ -146,6 +148,9 @@ func (c *CPU) debugStop() error {
 	t := d.trap
 	return &t
 }
+
+// UserInterrupts implements vcpu.Debuggable.
+func (c *CPU) UserInterrupts() uintr.State { return c.uintr }
 
 // ReadLinear implements vcpu.Debuggable.
 func (c *CPU) ReadLinear(la uint64, p []byte) int {
