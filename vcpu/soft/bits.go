@@ -59,7 +59,7 @@ func changedBit(op decode.Op, a uint64, bit uint) uint64 {
 }
 
 // setCarry sets CF and keeps the others.
-func (c *CPU) setCarry(cf uint64) { c.setArith(c.arith()&^flagCF | cf) }
+func (c *CPU) setCarry(cf uint64) { c.override(flagCF, cf) }
 
 // bitCount executes BSF, BSR, POPCNT, LZCNT and TZCNT.
 func (c *CPU) bitCount(in *decode.Inst) bool {

@@ -68,9 +68,10 @@ type CPU struct {
 	r [256]uint64
 
 	// The last instruction's arithmetic flags, not yet computed: see flags.go.
-	flagKind uint8
-	flagR    uint64 // result, zero-extended
-	flagB    uint64 // second source, or what else the kind needs
+	flagKind    uint8
+	flagR       uint64    // result, zero-extended
+	flagB       uint64    // second source, or what else the kind needs
+	flagsBefore lazyFlags // where the kind is classOver
 
 	tlb  *tlb // of the current privilege
 	mode decode.Mode

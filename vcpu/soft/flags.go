@@ -30,6 +30,7 @@ const (
 // An instruction that nobody asks for its flags pays three stores.
 const (
 	classReady = iota << 2 // flagR holds the six bits as in RFLAGS
+	classOver              // flagsBefore, but the bits of flagR are those of flagB
 	classAdd               // flagB: second source
 	classAdc               // the same with a carry in of 1
 	classSub
@@ -61,6 +62,24 @@ func (c *CPU) lazy(class, log uint8, r, b uint64) {
 	c.flagKind, c.flagR, c.flagB = class|log, r, b
 }
 
+// lazyFlags are the arithmetic flags as they are kept.
+type lazyFlags struct {
+	kind uint8
+	r, b uint64
+}
+
+// override sets the flags of mask to those of v and keeps the others, whatever they
+// will turn out to be.
+func (c *CPU) override(mask, v uint64) {
+	if c.flagKind == classOver {
+		c.flagR |= mask
+		c.flagB = c.flagB&^mask | v
+		return
+	}
+	c.flagsBefore = lazyFlags{c.flagKind, c.flagR, c.flagB}
+	c.flagKind, c.flagR, c.flagB = classOver, mask, v
+}
+
 // setArith sets the six arithmetic flags to those of v.
 func (c *CPU) setArith(v uint64) {
 	c.flagKind, c.flagR = classReady, v&flagsArith
@@ -69,8 +88,15 @@ func (c *CPU) setArith(v uint64) {
 // arith computes the six arithmetic flags.
 func (c *CPU) arith() uint64 {
 	class, log := c.flagKind&^3, c.flagKind&3
-	if class == classReady {
+	switch class {
+	case classReady:
 		return c.flagR
+	case classOver:
+		mask, v, b := c.flagR, c.flagB, &c.flagsBefore
+		c.flagKind, c.flagR, c.flagB = b.kind, b.r, b.b
+		v |= c.arith() &^ mask
+		c.setArith(v)
+		return v
 	}
 	width := 8 << log
 	mask := ^uint64(0) >> (64 - width)
@@ -130,6 +156,10 @@ func (c *CPU) carry() uint64 {
 	switch class {
 	case classReady:
 		return c.flagR & flagCF
+	case classOver:
+		if c.flagR&flagCF != 0 {
+			return c.flagB & flagCF
+		}
 	case classLogic:
 		return 0
 	case classInc, classDec:
@@ -152,7 +182,7 @@ func lessBit(a, b uint64) uint64 {
 // zero is ZF.
 func (c *CPU) zero() bool {
 	if c.flagKind < classAdd {
-		return c.flagR&flagZF != 0
+		return c.arith()&flagZF != 0
 	}
 	return c.flagR == 0
 }
@@ -160,7 +190,7 @@ func (c *CPU) zero() bool {
 // sign is SF.
 func (c *CPU) sign() bool {
 	if c.flagKind < classAdd {
-		return c.flagR&flagSF != 0
+		return c.arith()&flagSF != 0
 	}
 	return c.flagR>>(8<<(c.flagKind&3)-1) != 0
 }
@@ -181,7 +211,7 @@ func (c *CPU) cond(cc uint8) bool {
 		v = c.sign()
 	case 5:
 		if c.flagKind < classAdd {
-			v = c.flagR&flagPF != 0
+			v = c.arith()&flagPF != 0
 		} else {
 			v = bits.OnesCount8(uint8(c.flagR))&1 == 0
 		}

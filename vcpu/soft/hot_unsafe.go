@@ -3,10 +3,12 @@
 package soft
 
 import (
+	"math"
 	"math/bits"
 	"unsafe"
 
 	"gvmm/vcpu/soft/decode"
+	"gvmm/vcpu/soft/simd"
 )
 
 const (
@@ -531,6 +533,106 @@ const (
 	opCMPJNLEMR64Base
 	opTESTJNLERR64
 	opTESTJNLERI64
+	opMOVXMM
+	opMOVARM
+	opMOVARMBase
+	opMOVAMR
+	opMOVAMRBase
+	opMOVURM
+	opMOVURMBase
+	opMOVUMR
+	opMOVUMRBase
+	opPXOR
+	opPXORM
+	opPXORMBase
+	opPAND
+	opPANDM
+	opPANDMBase
+	opPOR
+	opPORM
+	opPORMBase
+	opPANDN
+	opPANDNM
+	opPANDNMBase
+	opPADDB
+	opPADDBM
+	opPADDBMBase
+	opPADDW
+	opPADDWM
+	opPADDWMBase
+	opPADDD
+	opPADDDM
+	opPADDDMBase
+	opPADDQ
+	opPADDQM
+	opPADDQMBase
+	opPSUBB
+	opPSUBBM
+	opPSUBBMBase
+	opPSUBW
+	opPSUBWM
+	opPSUBWMBase
+	opPSUBD
+	opPSUBDM
+	opPSUBDMBase
+	opPSUBQ
+	opPSUBQM
+	opPSUBQMBase
+	opPCMPEQB
+	opPCMPEQBM
+	opPCMPEQBMBase
+	opPCMPEQW
+	opPCMPEQWM
+	opPCMPEQWMBase
+	opPCMPEQD
+	opPCMPEQDM
+	opPCMPEQDMBase
+	opPMINUB
+	opPMINUBM
+	opPMINUBMBase
+	opPUNPCKLBW
+	opPUNPCKLBWM
+	opPUNPCKLBWMBase
+	opPUNPCKLWD
+	opPUNPCKLWDM
+	opPUNPCKLWDMBase
+	opPUNPCKLDQ
+	opPUNPCKLDQM
+	opPUNPCKLDQMBase
+	opPUNPCKLQDQ
+	opPUNPCKLQDQM
+	opPUNPCKLQDQMBase
+	opPUNPCKHQDQ
+	opPUNPCKHQDQM
+	opPUNPCKHQDQMBase
+	opPSHUFD
+	opMOVQRM
+	opMOVQRMBase
+	opMOVQMR
+	opMOVQMRBase
+	opMOVSDXRM
+	opMOVSDXRMBase
+	opMOVSDXMR
+	opMOVSDXMRBase
+	opMOVSSRM
+	opMOVSSRMBase
+	opMOVSSMR
+	opMOVSSMRBase
+	opADDSD
+	opADDSDM
+	opADDSDMBase
+	opSUBSD
+	opSUBSDM
+	opSUBSDMBase
+	opMULSD
+	opMULSDM
+	opMULSDMBase
+	opDIVSD
+	opDIVSDM
+	opDIVSDMBase
+	opUCOMISD
+	opCOMISD
+	opCVTSI2SD32
 )
 
 // hotKey is what an instruction's case depends on. size is the operand size; of
@@ -564,383 +666,522 @@ type fusedKey struct {
 
 // hotCodes are the instructions that have a case of their own.
 var hotCodes = map[hotKey]uint16{
-	{decode.ADD, decode.FormMR, false, 1, 0, false}:      opADDRR8,
-	{decode.ADD, decode.FormRM, false, 1, 0, false}:      opADDRR8,
-	{decode.ADD, decode.FormMI, false, 1, 0, false}:      opADDRI8,
-	{decode.ADD, decode.FormRM, true, 1, 0, false}:       opADDRM8,
-	{decode.ADD, decode.FormRM, true, 1, 0, true}:        opADDRM8Base,
-	{decode.ADD, decode.FormMR, true, 1, 0, false}:       opADDMR8,
-	{decode.ADD, decode.FormMR, true, 1, 0, true}:        opADDMR8Base,
-	{decode.ADD, decode.FormMI, true, 1, 0, false}:       opADDMI8,
-	{decode.ADD, decode.FormMI, true, 1, 0, true}:        opADDMI8Base,
-	{decode.ADD, decode.FormMR, false, 4, 0, false}:      opADDRR32,
-	{decode.ADD, decode.FormRM, false, 4, 0, false}:      opADDRR32,
-	{decode.ADD, decode.FormMI, false, 4, 0, false}:      opADDRI32,
-	{decode.ADD, decode.FormRM, true, 4, 0, false}:       opADDRM32,
-	{decode.ADD, decode.FormRM, true, 4, 0, true}:        opADDRM32Base,
-	{decode.ADD, decode.FormMR, true, 4, 0, false}:       opADDMR32,
-	{decode.ADD, decode.FormMR, true, 4, 0, true}:        opADDMR32Base,
-	{decode.ADD, decode.FormMI, true, 4, 0, false}:       opADDMI32,
-	{decode.ADD, decode.FormMI, true, 4, 0, true}:        opADDMI32Base,
-	{decode.ADD, decode.FormMR, false, 8, 0, false}:      opADDRR64,
-	{decode.ADD, decode.FormRM, false, 8, 0, false}:      opADDRR64,
-	{decode.ADD, decode.FormMI, false, 8, 0, false}:      opADDRI64,
-	{decode.ADD, decode.FormRM, true, 8, 0, false}:       opADDRM64,
-	{decode.ADD, decode.FormRM, true, 8, 0, true}:        opADDRM64Base,
-	{decode.ADD, decode.FormMR, true, 8, 0, false}:       opADDMR64,
-	{decode.ADD, decode.FormMR, true, 8, 0, true}:        opADDMR64Base,
-	{decode.ADD, decode.FormMI, true, 8, 0, false}:       opADDMI64,
-	{decode.ADD, decode.FormMI, true, 8, 0, true}:        opADDMI64Base,
-	{decode.OR, decode.FormMR, false, 1, 0, false}:       opORRR8,
-	{decode.OR, decode.FormRM, false, 1, 0, false}:       opORRR8,
-	{decode.OR, decode.FormMI, false, 1, 0, false}:       opORRI8,
-	{decode.OR, decode.FormRM, true, 1, 0, false}:        opORRM8,
-	{decode.OR, decode.FormRM, true, 1, 0, true}:         opORRM8Base,
-	{decode.OR, decode.FormMR, true, 1, 0, false}:        opORMR8,
-	{decode.OR, decode.FormMR, true, 1, 0, true}:         opORMR8Base,
-	{decode.OR, decode.FormMI, true, 1, 0, false}:        opORMI8,
-	{decode.OR, decode.FormMI, true, 1, 0, true}:         opORMI8Base,
-	{decode.OR, decode.FormMR, false, 4, 0, false}:       opORRR32,
-	{decode.OR, decode.FormRM, false, 4, 0, false}:       opORRR32,
-	{decode.OR, decode.FormMI, false, 4, 0, false}:       opORRI32,
-	{decode.OR, decode.FormRM, true, 4, 0, false}:        opORRM32,
-	{decode.OR, decode.FormRM, true, 4, 0, true}:         opORRM32Base,
-	{decode.OR, decode.FormMR, true, 4, 0, false}:        opORMR32,
-	{decode.OR, decode.FormMR, true, 4, 0, true}:         opORMR32Base,
-	{decode.OR, decode.FormMI, true, 4, 0, false}:        opORMI32,
-	{decode.OR, decode.FormMI, true, 4, 0, true}:         opORMI32Base,
-	{decode.OR, decode.FormMR, false, 8, 0, false}:       opORRR64,
-	{decode.OR, decode.FormRM, false, 8, 0, false}:       opORRR64,
-	{decode.OR, decode.FormMI, false, 8, 0, false}:       opORRI64,
-	{decode.OR, decode.FormRM, true, 8, 0, false}:        opORRM64,
-	{decode.OR, decode.FormRM, true, 8, 0, true}:         opORRM64Base,
-	{decode.OR, decode.FormMR, true, 8, 0, false}:        opORMR64,
-	{decode.OR, decode.FormMR, true, 8, 0, true}:         opORMR64Base,
-	{decode.OR, decode.FormMI, true, 8, 0, false}:        opORMI64,
-	{decode.OR, decode.FormMI, true, 8, 0, true}:         opORMI64Base,
-	{decode.ADC, decode.FormMR, false, 1, 0, false}:      opADCRR8,
-	{decode.ADC, decode.FormRM, false, 1, 0, false}:      opADCRR8,
-	{decode.ADC, decode.FormMI, false, 1, 0, false}:      opADCRI8,
-	{decode.ADC, decode.FormRM, true, 1, 0, false}:       opADCRM8,
-	{decode.ADC, decode.FormRM, true, 1, 0, true}:        opADCRM8Base,
-	{decode.ADC, decode.FormMR, true, 1, 0, false}:       opADCMR8,
-	{decode.ADC, decode.FormMR, true, 1, 0, true}:        opADCMR8Base,
-	{decode.ADC, decode.FormMI, true, 1, 0, false}:       opADCMI8,
-	{decode.ADC, decode.FormMI, true, 1, 0, true}:        opADCMI8Base,
-	{decode.ADC, decode.FormMR, false, 4, 0, false}:      opADCRR32,
-	{decode.ADC, decode.FormRM, false, 4, 0, false}:      opADCRR32,
-	{decode.ADC, decode.FormMI, false, 4, 0, false}:      opADCRI32,
-	{decode.ADC, decode.FormRM, true, 4, 0, false}:       opADCRM32,
-	{decode.ADC, decode.FormRM, true, 4, 0, true}:        opADCRM32Base,
-	{decode.ADC, decode.FormMR, true, 4, 0, false}:       opADCMR32,
-	{decode.ADC, decode.FormMR, true, 4, 0, true}:        opADCMR32Base,
-	{decode.ADC, decode.FormMI, true, 4, 0, false}:       opADCMI32,
-	{decode.ADC, decode.FormMI, true, 4, 0, true}:        opADCMI32Base,
-	{decode.ADC, decode.FormMR, false, 8, 0, false}:      opADCRR64,
-	{decode.ADC, decode.FormRM, false, 8, 0, false}:      opADCRR64,
-	{decode.ADC, decode.FormMI, false, 8, 0, false}:      opADCRI64,
-	{decode.ADC, decode.FormRM, true, 8, 0, false}:       opADCRM64,
-	{decode.ADC, decode.FormRM, true, 8, 0, true}:        opADCRM64Base,
-	{decode.ADC, decode.FormMR, true, 8, 0, false}:       opADCMR64,
-	{decode.ADC, decode.FormMR, true, 8, 0, true}:        opADCMR64Base,
-	{decode.ADC, decode.FormMI, true, 8, 0, false}:       opADCMI64,
-	{decode.ADC, decode.FormMI, true, 8, 0, true}:        opADCMI64Base,
-	{decode.SBB, decode.FormMR, false, 1, 0, false}:      opSBBRR8,
-	{decode.SBB, decode.FormRM, false, 1, 0, false}:      opSBBRR8,
-	{decode.SBB, decode.FormMI, false, 1, 0, false}:      opSBBRI8,
-	{decode.SBB, decode.FormRM, true, 1, 0, false}:       opSBBRM8,
-	{decode.SBB, decode.FormRM, true, 1, 0, true}:        opSBBRM8Base,
-	{decode.SBB, decode.FormMR, true, 1, 0, false}:       opSBBMR8,
-	{decode.SBB, decode.FormMR, true, 1, 0, true}:        opSBBMR8Base,
-	{decode.SBB, decode.FormMI, true, 1, 0, false}:       opSBBMI8,
-	{decode.SBB, decode.FormMI, true, 1, 0, true}:        opSBBMI8Base,
-	{decode.SBB, decode.FormMR, false, 4, 0, false}:      opSBBRR32,
-	{decode.SBB, decode.FormRM, false, 4, 0, false}:      opSBBRR32,
-	{decode.SBB, decode.FormMI, false, 4, 0, false}:      opSBBRI32,
-	{decode.SBB, decode.FormRM, true, 4, 0, false}:       opSBBRM32,
-	{decode.SBB, decode.FormRM, true, 4, 0, true}:        opSBBRM32Base,
-	{decode.SBB, decode.FormMR, true, 4, 0, false}:       opSBBMR32,
-	{decode.SBB, decode.FormMR, true, 4, 0, true}:        opSBBMR32Base,
-	{decode.SBB, decode.FormMI, true, 4, 0, false}:       opSBBMI32,
-	{decode.SBB, decode.FormMI, true, 4, 0, true}:        opSBBMI32Base,
-	{decode.SBB, decode.FormMR, false, 8, 0, false}:      opSBBRR64,
-	{decode.SBB, decode.FormRM, false, 8, 0, false}:      opSBBRR64,
-	{decode.SBB, decode.FormMI, false, 8, 0, false}:      opSBBRI64,
-	{decode.SBB, decode.FormRM, true, 8, 0, false}:       opSBBRM64,
-	{decode.SBB, decode.FormRM, true, 8, 0, true}:        opSBBRM64Base,
-	{decode.SBB, decode.FormMR, true, 8, 0, false}:       opSBBMR64,
-	{decode.SBB, decode.FormMR, true, 8, 0, true}:        opSBBMR64Base,
-	{decode.SBB, decode.FormMI, true, 8, 0, false}:       opSBBMI64,
-	{decode.SBB, decode.FormMI, true, 8, 0, true}:        opSBBMI64Base,
-	{decode.AND, decode.FormMR, false, 1, 0, false}:      opANDRR8,
-	{decode.AND, decode.FormRM, false, 1, 0, false}:      opANDRR8,
-	{decode.AND, decode.FormMI, false, 1, 0, false}:      opANDRI8,
-	{decode.AND, decode.FormRM, true, 1, 0, false}:       opANDRM8,
-	{decode.AND, decode.FormRM, true, 1, 0, true}:        opANDRM8Base,
-	{decode.AND, decode.FormMR, true, 1, 0, false}:       opANDMR8,
-	{decode.AND, decode.FormMR, true, 1, 0, true}:        opANDMR8Base,
-	{decode.AND, decode.FormMI, true, 1, 0, false}:       opANDMI8,
-	{decode.AND, decode.FormMI, true, 1, 0, true}:        opANDMI8Base,
-	{decode.AND, decode.FormMR, false, 4, 0, false}:      opANDRR32,
-	{decode.AND, decode.FormRM, false, 4, 0, false}:      opANDRR32,
-	{decode.AND, decode.FormMI, false, 4, 0, false}:      opANDRI32,
-	{decode.AND, decode.FormRM, true, 4, 0, false}:       opANDRM32,
-	{decode.AND, decode.FormRM, true, 4, 0, true}:        opANDRM32Base,
-	{decode.AND, decode.FormMR, true, 4, 0, false}:       opANDMR32,
-	{decode.AND, decode.FormMR, true, 4, 0, true}:        opANDMR32Base,
-	{decode.AND, decode.FormMI, true, 4, 0, false}:       opANDMI32,
-	{decode.AND, decode.FormMI, true, 4, 0, true}:        opANDMI32Base,
-	{decode.AND, decode.FormMR, false, 8, 0, false}:      opANDRR64,
-	{decode.AND, decode.FormRM, false, 8, 0, false}:      opANDRR64,
-	{decode.AND, decode.FormMI, false, 8, 0, false}:      opANDRI64,
-	{decode.AND, decode.FormRM, true, 8, 0, false}:       opANDRM64,
-	{decode.AND, decode.FormRM, true, 8, 0, true}:        opANDRM64Base,
-	{decode.AND, decode.FormMR, true, 8, 0, false}:       opANDMR64,
-	{decode.AND, decode.FormMR, true, 8, 0, true}:        opANDMR64Base,
-	{decode.AND, decode.FormMI, true, 8, 0, false}:       opANDMI64,
-	{decode.AND, decode.FormMI, true, 8, 0, true}:        opANDMI64Base,
-	{decode.SUB, decode.FormMR, false, 1, 0, false}:      opSUBRR8,
-	{decode.SUB, decode.FormRM, false, 1, 0, false}:      opSUBRR8,
-	{decode.SUB, decode.FormMI, false, 1, 0, false}:      opSUBRI8,
-	{decode.SUB, decode.FormRM, true, 1, 0, false}:       opSUBRM8,
-	{decode.SUB, decode.FormRM, true, 1, 0, true}:        opSUBRM8Base,
-	{decode.SUB, decode.FormMR, true, 1, 0, false}:       opSUBMR8,
-	{decode.SUB, decode.FormMR, true, 1, 0, true}:        opSUBMR8Base,
-	{decode.SUB, decode.FormMI, true, 1, 0, false}:       opSUBMI8,
-	{decode.SUB, decode.FormMI, true, 1, 0, true}:        opSUBMI8Base,
-	{decode.SUB, decode.FormMR, false, 4, 0, false}:      opSUBRR32,
-	{decode.SUB, decode.FormRM, false, 4, 0, false}:      opSUBRR32,
-	{decode.SUB, decode.FormMI, false, 4, 0, false}:      opSUBRI32,
-	{decode.SUB, decode.FormRM, true, 4, 0, false}:       opSUBRM32,
-	{decode.SUB, decode.FormRM, true, 4, 0, true}:        opSUBRM32Base,
-	{decode.SUB, decode.FormMR, true, 4, 0, false}:       opSUBMR32,
-	{decode.SUB, decode.FormMR, true, 4, 0, true}:        opSUBMR32Base,
-	{decode.SUB, decode.FormMI, true, 4, 0, false}:       opSUBMI32,
-	{decode.SUB, decode.FormMI, true, 4, 0, true}:        opSUBMI32Base,
-	{decode.SUB, decode.FormMR, false, 8, 0, false}:      opSUBRR64,
-	{decode.SUB, decode.FormRM, false, 8, 0, false}:      opSUBRR64,
-	{decode.SUB, decode.FormMI, false, 8, 0, false}:      opSUBRI64,
-	{decode.SUB, decode.FormRM, true, 8, 0, false}:       opSUBRM64,
-	{decode.SUB, decode.FormRM, true, 8, 0, true}:        opSUBRM64Base,
-	{decode.SUB, decode.FormMR, true, 8, 0, false}:       opSUBMR64,
-	{decode.SUB, decode.FormMR, true, 8, 0, true}:        opSUBMR64Base,
-	{decode.SUB, decode.FormMI, true, 8, 0, false}:       opSUBMI64,
-	{decode.SUB, decode.FormMI, true, 8, 0, true}:        opSUBMI64Base,
-	{decode.XOR, decode.FormMR, false, 1, 0, false}:      opXORRR8,
-	{decode.XOR, decode.FormRM, false, 1, 0, false}:      opXORRR8,
-	{decode.XOR, decode.FormMI, false, 1, 0, false}:      opXORRI8,
-	{decode.XOR, decode.FormRM, true, 1, 0, false}:       opXORRM8,
-	{decode.XOR, decode.FormRM, true, 1, 0, true}:        opXORRM8Base,
-	{decode.XOR, decode.FormMR, true, 1, 0, false}:       opXORMR8,
-	{decode.XOR, decode.FormMR, true, 1, 0, true}:        opXORMR8Base,
-	{decode.XOR, decode.FormMI, true, 1, 0, false}:       opXORMI8,
-	{decode.XOR, decode.FormMI, true, 1, 0, true}:        opXORMI8Base,
-	{decode.XOR, decode.FormMR, false, 4, 0, false}:      opXORRR32,
-	{decode.XOR, decode.FormRM, false, 4, 0, false}:      opXORRR32,
-	{decode.XOR, decode.FormMI, false, 4, 0, false}:      opXORRI32,
-	{decode.XOR, decode.FormRM, true, 4, 0, false}:       opXORRM32,
-	{decode.XOR, decode.FormRM, true, 4, 0, true}:        opXORRM32Base,
-	{decode.XOR, decode.FormMR, true, 4, 0, false}:       opXORMR32,
-	{decode.XOR, decode.FormMR, true, 4, 0, true}:        opXORMR32Base,
-	{decode.XOR, decode.FormMI, true, 4, 0, false}:       opXORMI32,
-	{decode.XOR, decode.FormMI, true, 4, 0, true}:        opXORMI32Base,
-	{decode.XOR, decode.FormMR, false, 8, 0, false}:      opXORRR64,
-	{decode.XOR, decode.FormRM, false, 8, 0, false}:      opXORRR64,
-	{decode.XOR, decode.FormMI, false, 8, 0, false}:      opXORRI64,
-	{decode.XOR, decode.FormRM, true, 8, 0, false}:       opXORRM64,
-	{decode.XOR, decode.FormRM, true, 8, 0, true}:        opXORRM64Base,
-	{decode.XOR, decode.FormMR, true, 8, 0, false}:       opXORMR64,
-	{decode.XOR, decode.FormMR, true, 8, 0, true}:        opXORMR64Base,
-	{decode.XOR, decode.FormMI, true, 8, 0, false}:       opXORMI64,
-	{decode.XOR, decode.FormMI, true, 8, 0, true}:        opXORMI64Base,
-	{decode.CMP, decode.FormMR, false, 1, 0, false}:      opCMPRR8,
-	{decode.CMP, decode.FormRM, false, 1, 0, false}:      opCMPRR8,
-	{decode.CMP, decode.FormMI, false, 1, 0, false}:      opCMPRI8,
-	{decode.CMP, decode.FormRM, true, 1, 0, false}:       opCMPRM8,
-	{decode.CMP, decode.FormRM, true, 1, 0, true}:        opCMPRM8Base,
-	{decode.CMP, decode.FormMR, true, 1, 0, false}:       opCMPMR8,
-	{decode.CMP, decode.FormMR, true, 1, 0, true}:        opCMPMR8Base,
-	{decode.CMP, decode.FormMI, true, 1, 0, false}:       opCMPMI8,
-	{decode.CMP, decode.FormMI, true, 1, 0, true}:        opCMPMI8Base,
-	{decode.CMP, decode.FormMR, false, 4, 0, false}:      opCMPRR32,
-	{decode.CMP, decode.FormRM, false, 4, 0, false}:      opCMPRR32,
-	{decode.CMP, decode.FormMI, false, 4, 0, false}:      opCMPRI32,
-	{decode.CMP, decode.FormRM, true, 4, 0, false}:       opCMPRM32,
-	{decode.CMP, decode.FormRM, true, 4, 0, true}:        opCMPRM32Base,
-	{decode.CMP, decode.FormMR, true, 4, 0, false}:       opCMPMR32,
-	{decode.CMP, decode.FormMR, true, 4, 0, true}:        opCMPMR32Base,
-	{decode.CMP, decode.FormMI, true, 4, 0, false}:       opCMPMI32,
-	{decode.CMP, decode.FormMI, true, 4, 0, true}:        opCMPMI32Base,
-	{decode.CMP, decode.FormMR, false, 8, 0, false}:      opCMPRR64,
-	{decode.CMP, decode.FormRM, false, 8, 0, false}:      opCMPRR64,
-	{decode.CMP, decode.FormMI, false, 8, 0, false}:      opCMPRI64,
-	{decode.CMP, decode.FormRM, true, 8, 0, false}:       opCMPRM64,
-	{decode.CMP, decode.FormRM, true, 8, 0, true}:        opCMPRM64Base,
-	{decode.CMP, decode.FormMR, true, 8, 0, false}:       opCMPMR64,
-	{decode.CMP, decode.FormMR, true, 8, 0, true}:        opCMPMR64Base,
-	{decode.CMP, decode.FormMI, true, 8, 0, false}:       opCMPMI64,
-	{decode.CMP, decode.FormMI, true, 8, 0, true}:        opCMPMI64Base,
-	{decode.TEST, decode.FormMR, false, 1, 0, false}:     opTESTRR8,
-	{decode.TEST, decode.FormRM, false, 1, 0, false}:     opTESTRR8,
-	{decode.TEST, decode.FormMI, false, 1, 0, false}:     opTESTRI8,
-	{decode.TEST, decode.FormMR, true, 1, 0, false}:      opTESTMR8,
-	{decode.TEST, decode.FormMR, true, 1, 0, true}:       opTESTMR8Base,
-	{decode.TEST, decode.FormMI, true, 1, 0, false}:      opTESTMI8,
-	{decode.TEST, decode.FormMI, true, 1, 0, true}:       opTESTMI8Base,
-	{decode.TEST, decode.FormMR, false, 4, 0, false}:     opTESTRR32,
-	{decode.TEST, decode.FormRM, false, 4, 0, false}:     opTESTRR32,
-	{decode.TEST, decode.FormMI, false, 4, 0, false}:     opTESTRI32,
-	{decode.TEST, decode.FormMR, true, 4, 0, false}:      opTESTMR32,
-	{decode.TEST, decode.FormMR, true, 4, 0, true}:       opTESTMR32Base,
-	{decode.TEST, decode.FormMI, true, 4, 0, false}:      opTESTMI32,
-	{decode.TEST, decode.FormMI, true, 4, 0, true}:       opTESTMI32Base,
-	{decode.TEST, decode.FormMR, false, 8, 0, false}:     opTESTRR64,
-	{decode.TEST, decode.FormRM, false, 8, 0, false}:     opTESTRR64,
-	{decode.TEST, decode.FormMI, false, 8, 0, false}:     opTESTRI64,
-	{decode.TEST, decode.FormMR, true, 8, 0, false}:      opTESTMR64,
-	{decode.TEST, decode.FormMR, true, 8, 0, true}:       opTESTMR64Base,
-	{decode.TEST, decode.FormMI, true, 8, 0, false}:      opTESTMI64,
-	{decode.TEST, decode.FormMI, true, 8, 0, true}:       opTESTMI64Base,
-	{decode.IMUL, decode.FormRM, false, 4, 0, false}:     opIMULRR32,
-	{decode.IMUL, decode.FormRM, true, 4, 0, false}:      opIMULRM32,
-	{decode.IMUL, decode.FormRM, true, 4, 0, true}:       opIMULRM32Base,
-	{decode.IMUL, decode.FormRMI, false, 4, 0, false}:    opIMULRRI32,
-	{decode.INC, decode.FormM, false, 4, 0, false}:       opINCR32,
-	{decode.INC, decode.FormM, true, 4, 0, false}:        opINCM32,
-	{decode.INC, decode.FormM, true, 4, 0, true}:         opINCM32Base,
-	{decode.DEC, decode.FormM, false, 4, 0, false}:       opDECR32,
-	{decode.DEC, decode.FormM, true, 4, 0, false}:        opDECM32,
-	{decode.DEC, decode.FormM, true, 4, 0, true}:         opDECM32Base,
-	{decode.NEG, decode.FormM, false, 4, 0, false}:       opNEGR32,
-	{decode.NOT, decode.FormM, false, 4, 0, false}:       opNOTR32,
-	{decode.SHL, decode.FormMI, false, 4, 0, false}:      opSHLRI32,
-	{decode.SHL, decode.FormMC, false, 4, 0, false}:      opSHLRC32,
-	{decode.SHR, decode.FormMI, false, 4, 0, false}:      opSHRRI32,
-	{decode.SHR, decode.FormMC, false, 4, 0, false}:      opSHRRC32,
-	{decode.SAR, decode.FormMI, false, 4, 0, false}:      opSARRI32,
-	{decode.SAR, decode.FormMC, false, 4, 0, false}:      opSARRC32,
-	{decode.IMUL, decode.FormRM, false, 8, 0, false}:     opIMULRR64,
-	{decode.IMUL, decode.FormRM, true, 8, 0, false}:      opIMULRM64,
-	{decode.IMUL, decode.FormRM, true, 8, 0, true}:       opIMULRM64Base,
-	{decode.IMUL, decode.FormRMI, false, 8, 0, false}:    opIMULRRI64,
-	{decode.INC, decode.FormM, false, 8, 0, false}:       opINCR64,
-	{decode.INC, decode.FormM, true, 8, 0, false}:        opINCM64,
-	{decode.INC, decode.FormM, true, 8, 0, true}:         opINCM64Base,
-	{decode.DEC, decode.FormM, false, 8, 0, false}:       opDECR64,
-	{decode.DEC, decode.FormM, true, 8, 0, false}:        opDECM64,
-	{decode.DEC, decode.FormM, true, 8, 0, true}:         opDECM64Base,
-	{decode.NEG, decode.FormM, false, 8, 0, false}:       opNEGR64,
-	{decode.NOT, decode.FormM, false, 8, 0, false}:       opNOTR64,
-	{decode.SHL, decode.FormMI, false, 8, 0, false}:      opSHLRI64,
-	{decode.SHL, decode.FormMC, false, 8, 0, false}:      opSHLRC64,
-	{decode.SHR, decode.FormMI, false, 8, 0, false}:      opSHRRI64,
-	{decode.SHR, decode.FormMC, false, 8, 0, false}:      opSHRRC64,
-	{decode.SAR, decode.FormMI, false, 8, 0, false}:      opSARRI64,
-	{decode.SAR, decode.FormMC, false, 8, 0, false}:      opSARRC64,
-	{decode.MOV, decode.FormMR, false, 1, 0, false}:      opMOVRR8,
-	{decode.MOV, decode.FormRM, false, 1, 0, false}:      opMOVRR8,
-	{decode.MOV, decode.FormMI, false, 1, 0, false}:      opMOVRI8,
-	{decode.MOV, decode.FormRM, true, 1, 0, false}:       opMOVRM8,
-	{decode.MOV, decode.FormRM, true, 1, 0, true}:        opMOVRM8Base,
-	{decode.MOV, decode.FormMR, true, 1, 0, false}:       opMOVMR8,
-	{decode.MOV, decode.FormMR, true, 1, 0, true}:        opMOVMR8Base,
-	{decode.MOV, decode.FormMI, true, 1, 0, false}:       opMOVMI8,
-	{decode.MOV, decode.FormMI, true, 1, 0, true}:        opMOVMI8Base,
-	{decode.MOV, decode.FormMR, false, 2, 0, false}:      opMOVRR16,
-	{decode.MOV, decode.FormRM, false, 2, 0, false}:      opMOVRR16,
-	{decode.MOV, decode.FormMI, false, 2, 0, false}:      opMOVRI16,
-	{decode.MOV, decode.FormRM, true, 2, 0, false}:       opMOVRM16,
-	{decode.MOV, decode.FormRM, true, 2, 0, true}:        opMOVRM16Base,
-	{decode.MOV, decode.FormMR, true, 2, 0, false}:       opMOVMR16,
-	{decode.MOV, decode.FormMR, true, 2, 0, true}:        opMOVMR16Base,
-	{decode.MOV, decode.FormMI, true, 2, 0, false}:       opMOVMI16,
-	{decode.MOV, decode.FormMI, true, 2, 0, true}:        opMOVMI16Base,
-	{decode.MOV, decode.FormMR, false, 4, 0, false}:      opMOVRR32,
-	{decode.MOV, decode.FormRM, false, 4, 0, false}:      opMOVRR32,
-	{decode.MOV, decode.FormMI, false, 4, 0, false}:      opMOVRI32,
-	{decode.MOV, decode.FormRM, true, 4, 0, false}:       opMOVRM32,
-	{decode.MOV, decode.FormRM, true, 4, 0, true}:        opMOVRM32Base,
-	{decode.MOV, decode.FormMR, true, 4, 0, false}:       opMOVMR32,
-	{decode.MOV, decode.FormMR, true, 4, 0, true}:        opMOVMR32Base,
-	{decode.MOV, decode.FormMI, true, 4, 0, false}:       opMOVMI32,
-	{decode.MOV, decode.FormMI, true, 4, 0, true}:        opMOVMI32Base,
-	{decode.MOV, decode.FormMR, false, 8, 0, false}:      opMOVRR64,
-	{decode.MOV, decode.FormRM, false, 8, 0, false}:      opMOVRR64,
-	{decode.MOV, decode.FormMI, false, 8, 0, false}:      opMOVRI64,
-	{decode.MOV, decode.FormRM, true, 8, 0, false}:       opMOVRM64,
-	{decode.MOV, decode.FormRM, true, 8, 0, true}:        opMOVRM64Base,
-	{decode.MOV, decode.FormMR, true, 8, 0, false}:       opMOVMR64,
-	{decode.MOV, decode.FormMR, true, 8, 0, true}:        opMOVMR64Base,
-	{decode.MOV, decode.FormMI, true, 8, 0, false}:       opMOVMI64,
-	{decode.MOV, decode.FormMI, true, 8, 0, true}:        opMOVMI64Base,
-	{decode.LEA, decode.FormRM, true, 8, 0, false}:       opLEA64,
-	{decode.LEA, decode.FormRM, true, 4, 0, false}:       opLEA32,
-	{decode.MOVZX, decode.FormRM, false, 65, 0, false}:   opMOVZXR832,
-	{decode.MOVZX, decode.FormRM, true, 65, 0, false}:    opMOVZXM832,
-	{decode.MOVZX, decode.FormRM, true, 65, 0, true}:     opMOVZXM832Base,
-	{decode.MOVSX, decode.FormRM, false, 65, 0, false}:   opMOVSXR832,
-	{decode.MOVSX, decode.FormRM, true, 65, 0, false}:    opMOVSXM832,
-	{decode.MOVSX, decode.FormRM, true, 65, 0, true}:     opMOVSXM832Base,
-	{decode.MOVZX, decode.FormRM, false, 129, 0, false}:  opMOVZXR832,
-	{decode.MOVZX, decode.FormRM, true, 129, 0, false}:   opMOVZXM832,
-	{decode.MOVZX, decode.FormRM, true, 129, 0, true}:    opMOVZXM832Base,
-	{decode.MOVSX, decode.FormRM, false, 129, 0, false}:  opMOVSXR864,
-	{decode.MOVSX, decode.FormRM, true, 129, 0, false}:   opMOVSXM864,
-	{decode.MOVSX, decode.FormRM, true, 129, 0, true}:    opMOVSXM864Base,
-	{decode.MOVZX, decode.FormRM, false, 66, 0, false}:   opMOVZXR1632,
-	{decode.MOVZX, decode.FormRM, true, 66, 0, false}:    opMOVZXM1632,
-	{decode.MOVZX, decode.FormRM, true, 66, 0, true}:     opMOVZXM1632Base,
-	{decode.MOVSX, decode.FormRM, false, 66, 0, false}:   opMOVSXR1632,
-	{decode.MOVSX, decode.FormRM, true, 66, 0, false}:    opMOVSXM1632,
-	{decode.MOVSX, decode.FormRM, true, 66, 0, true}:     opMOVSXM1632Base,
-	{decode.MOVZX, decode.FormRM, false, 130, 0, false}:  opMOVZXR1632,
-	{decode.MOVZX, decode.FormRM, true, 130, 0, false}:   opMOVZXM1632,
-	{decode.MOVZX, decode.FormRM, true, 130, 0, true}:    opMOVZXM1632Base,
-	{decode.MOVSX, decode.FormRM, false, 130, 0, false}:  opMOVSXR1664,
-	{decode.MOVSX, decode.FormRM, true, 130, 0, false}:   opMOVSXM1664,
-	{decode.MOVSX, decode.FormRM, true, 130, 0, true}:    opMOVSXM1664Base,
-	{decode.MOVSXD, decode.FormRM, false, 132, 0, false}: opMOVSXDR,
-	{decode.MOVSXD, decode.FormRM, true, 132, 0, false}:  opMOVSXDM,
-	{decode.MOVSXD, decode.FormRM, true, 132, 0, true}:   opMOVSXDMBase,
-	{decode.CBW, decode.FormNone, false, 8, 0, false}:    opCBW64,
-	{decode.CWD, decode.FormNone, false, 8, 0, false}:    opCWD64,
-	{decode.CWD, decode.FormNone, false, 4, 0, false}:    opCWD32,
-	{decode.CMOVCC, decode.FormRM, false, 4, 0, false}:   opCMOVRR32,
-	{decode.XCHG, decode.FormMR, false, 4, 0, false}:     opXCHGRR32,
-	{decode.BSWAP, decode.FormM, false, 4, 0, false}:     opBSWAP32,
-	{decode.CMOVCC, decode.FormRM, false, 8, 0, false}:   opCMOVRR64,
-	{decode.XCHG, decode.FormMR, false, 8, 0, false}:     opXCHGRR64,
-	{decode.BSWAP, decode.FormM, false, 8, 0, false}:     opBSWAP64,
-	{decode.SETCC, decode.FormM, false, 1, 0, false}:     opSETR,
-	{decode.PUSH, decode.FormM, false, 8, 0, false}:      opPUSHR,
-	{decode.PUSH, decode.FormNone, false, 8, 0, false}:   opPUSHI,
-	{decode.POP, decode.FormM, false, 8, 0, false}:       opPOPR,
-	{decode.LEAVE, decode.FormNone, false, 8, 0, false}:  opLEAVE,
-	{decode.CALL, decode.FormNone, false, 8, 0, false}:   opCALL,
-	{decode.CALL, decode.FormM, false, 8, 0, false}:      opCALLR,
-	{decode.CALL, decode.FormM, true, 8, 0, false}:       opCALLM,
-	{decode.CALL, decode.FormM, true, 8, 0, true}:        opCALLMBase,
-	{decode.RET, decode.FormNone, false, 8, 0, false}:    opRET,
-	{decode.JMP, decode.FormNone, false, 8, 0, false}:    opJMP,
-	{decode.JMP, decode.FormM, false, 8, 0, false}:       opJMPR,
-	{decode.JMP, decode.FormM, true, 8, 0, false}:        opJMPM,
-	{decode.JMP, decode.FormM, true, 8, 0, true}:         opJMPMBase,
-	{decode.JCC, decode.FormNone, false, 8, 0, false}:    opJO,
-	{decode.JCC, decode.FormNone, false, 8, 1, false}:    opJNO,
-	{decode.JCC, decode.FormNone, false, 8, 2, false}:    opJB,
-	{decode.JCC, decode.FormNone, false, 8, 3, false}:    opJNB,
-	{decode.JCC, decode.FormNone, false, 8, 4, false}:    opJZ,
-	{decode.JCC, decode.FormNone, false, 8, 5, false}:    opJNZ,
-	{decode.JCC, decode.FormNone, false, 8, 6, false}:    opJBE,
-	{decode.JCC, decode.FormNone, false, 8, 7, false}:    opJNBE,
-	{decode.JCC, decode.FormNone, false, 8, 8, false}:    opJS,
-	{decode.JCC, decode.FormNone, false, 8, 9, false}:    opJNS,
-	{decode.JCC, decode.FormNone, false, 8, 10, false}:   opJP,
-	{decode.JCC, decode.FormNone, false, 8, 11, false}:   opJNP,
-	{decode.JCC, decode.FormNone, false, 8, 12, false}:   opJL,
-	{decode.JCC, decode.FormNone, false, 8, 13, false}:   opJNL,
-	{decode.JCC, decode.FormNone, false, 8, 14, false}:   opJLE,
-	{decode.JCC, decode.FormNone, false, 8, 15, false}:   opJNLE,
+	{decode.ADD, decode.FormMR, false, 1, 0, false}:         opADDRR8,
+	{decode.ADD, decode.FormRM, false, 1, 0, false}:         opADDRR8,
+	{decode.ADD, decode.FormMI, false, 1, 0, false}:         opADDRI8,
+	{decode.ADD, decode.FormRM, true, 1, 0, false}:          opADDRM8,
+	{decode.ADD, decode.FormRM, true, 1, 0, true}:           opADDRM8Base,
+	{decode.ADD, decode.FormMR, true, 1, 0, false}:          opADDMR8,
+	{decode.ADD, decode.FormMR, true, 1, 0, true}:           opADDMR8Base,
+	{decode.ADD, decode.FormMI, true, 1, 0, false}:          opADDMI8,
+	{decode.ADD, decode.FormMI, true, 1, 0, true}:           opADDMI8Base,
+	{decode.ADD, decode.FormMR, false, 4, 0, false}:         opADDRR32,
+	{decode.ADD, decode.FormRM, false, 4, 0, false}:         opADDRR32,
+	{decode.ADD, decode.FormMI, false, 4, 0, false}:         opADDRI32,
+	{decode.ADD, decode.FormRM, true, 4, 0, false}:          opADDRM32,
+	{decode.ADD, decode.FormRM, true, 4, 0, true}:           opADDRM32Base,
+	{decode.ADD, decode.FormMR, true, 4, 0, false}:          opADDMR32,
+	{decode.ADD, decode.FormMR, true, 4, 0, true}:           opADDMR32Base,
+	{decode.ADD, decode.FormMI, true, 4, 0, false}:          opADDMI32,
+	{decode.ADD, decode.FormMI, true, 4, 0, true}:           opADDMI32Base,
+	{decode.ADD, decode.FormMR, false, 8, 0, false}:         opADDRR64,
+	{decode.ADD, decode.FormRM, false, 8, 0, false}:         opADDRR64,
+	{decode.ADD, decode.FormMI, false, 8, 0, false}:         opADDRI64,
+	{decode.ADD, decode.FormRM, true, 8, 0, false}:          opADDRM64,
+	{decode.ADD, decode.FormRM, true, 8, 0, true}:           opADDRM64Base,
+	{decode.ADD, decode.FormMR, true, 8, 0, false}:          opADDMR64,
+	{decode.ADD, decode.FormMR, true, 8, 0, true}:           opADDMR64Base,
+	{decode.ADD, decode.FormMI, true, 8, 0, false}:          opADDMI64,
+	{decode.ADD, decode.FormMI, true, 8, 0, true}:           opADDMI64Base,
+	{decode.OR, decode.FormMR, false, 1, 0, false}:          opORRR8,
+	{decode.OR, decode.FormRM, false, 1, 0, false}:          opORRR8,
+	{decode.OR, decode.FormMI, false, 1, 0, false}:          opORRI8,
+	{decode.OR, decode.FormRM, true, 1, 0, false}:           opORRM8,
+	{decode.OR, decode.FormRM, true, 1, 0, true}:            opORRM8Base,
+	{decode.OR, decode.FormMR, true, 1, 0, false}:           opORMR8,
+	{decode.OR, decode.FormMR, true, 1, 0, true}:            opORMR8Base,
+	{decode.OR, decode.FormMI, true, 1, 0, false}:           opORMI8,
+	{decode.OR, decode.FormMI, true, 1, 0, true}:            opORMI8Base,
+	{decode.OR, decode.FormMR, false, 4, 0, false}:          opORRR32,
+	{decode.OR, decode.FormRM, false, 4, 0, false}:          opORRR32,
+	{decode.OR, decode.FormMI, false, 4, 0, false}:          opORRI32,
+	{decode.OR, decode.FormRM, true, 4, 0, false}:           opORRM32,
+	{decode.OR, decode.FormRM, true, 4, 0, true}:            opORRM32Base,
+	{decode.OR, decode.FormMR, true, 4, 0, false}:           opORMR32,
+	{decode.OR, decode.FormMR, true, 4, 0, true}:            opORMR32Base,
+	{decode.OR, decode.FormMI, true, 4, 0, false}:           opORMI32,
+	{decode.OR, decode.FormMI, true, 4, 0, true}:            opORMI32Base,
+	{decode.OR, decode.FormMR, false, 8, 0, false}:          opORRR64,
+	{decode.OR, decode.FormRM, false, 8, 0, false}:          opORRR64,
+	{decode.OR, decode.FormMI, false, 8, 0, false}:          opORRI64,
+	{decode.OR, decode.FormRM, true, 8, 0, false}:           opORRM64,
+	{decode.OR, decode.FormRM, true, 8, 0, true}:            opORRM64Base,
+	{decode.OR, decode.FormMR, true, 8, 0, false}:           opORMR64,
+	{decode.OR, decode.FormMR, true, 8, 0, true}:            opORMR64Base,
+	{decode.OR, decode.FormMI, true, 8, 0, false}:           opORMI64,
+	{decode.OR, decode.FormMI, true, 8, 0, true}:            opORMI64Base,
+	{decode.ADC, decode.FormMR, false, 1, 0, false}:         opADCRR8,
+	{decode.ADC, decode.FormRM, false, 1, 0, false}:         opADCRR8,
+	{decode.ADC, decode.FormMI, false, 1, 0, false}:         opADCRI8,
+	{decode.ADC, decode.FormRM, true, 1, 0, false}:          opADCRM8,
+	{decode.ADC, decode.FormRM, true, 1, 0, true}:           opADCRM8Base,
+	{decode.ADC, decode.FormMR, true, 1, 0, false}:          opADCMR8,
+	{decode.ADC, decode.FormMR, true, 1, 0, true}:           opADCMR8Base,
+	{decode.ADC, decode.FormMI, true, 1, 0, false}:          opADCMI8,
+	{decode.ADC, decode.FormMI, true, 1, 0, true}:           opADCMI8Base,
+	{decode.ADC, decode.FormMR, false, 4, 0, false}:         opADCRR32,
+	{decode.ADC, decode.FormRM, false, 4, 0, false}:         opADCRR32,
+	{decode.ADC, decode.FormMI, false, 4, 0, false}:         opADCRI32,
+	{decode.ADC, decode.FormRM, true, 4, 0, false}:          opADCRM32,
+	{decode.ADC, decode.FormRM, true, 4, 0, true}:           opADCRM32Base,
+	{decode.ADC, decode.FormMR, true, 4, 0, false}:          opADCMR32,
+	{decode.ADC, decode.FormMR, true, 4, 0, true}:           opADCMR32Base,
+	{decode.ADC, decode.FormMI, true, 4, 0, false}:          opADCMI32,
+	{decode.ADC, decode.FormMI, true, 4, 0, true}:           opADCMI32Base,
+	{decode.ADC, decode.FormMR, false, 8, 0, false}:         opADCRR64,
+	{decode.ADC, decode.FormRM, false, 8, 0, false}:         opADCRR64,
+	{decode.ADC, decode.FormMI, false, 8, 0, false}:         opADCRI64,
+	{decode.ADC, decode.FormRM, true, 8, 0, false}:          opADCRM64,
+	{decode.ADC, decode.FormRM, true, 8, 0, true}:           opADCRM64Base,
+	{decode.ADC, decode.FormMR, true, 8, 0, false}:          opADCMR64,
+	{decode.ADC, decode.FormMR, true, 8, 0, true}:           opADCMR64Base,
+	{decode.ADC, decode.FormMI, true, 8, 0, false}:          opADCMI64,
+	{decode.ADC, decode.FormMI, true, 8, 0, true}:           opADCMI64Base,
+	{decode.SBB, decode.FormMR, false, 1, 0, false}:         opSBBRR8,
+	{decode.SBB, decode.FormRM, false, 1, 0, false}:         opSBBRR8,
+	{decode.SBB, decode.FormMI, false, 1, 0, false}:         opSBBRI8,
+	{decode.SBB, decode.FormRM, true, 1, 0, false}:          opSBBRM8,
+	{decode.SBB, decode.FormRM, true, 1, 0, true}:           opSBBRM8Base,
+	{decode.SBB, decode.FormMR, true, 1, 0, false}:          opSBBMR8,
+	{decode.SBB, decode.FormMR, true, 1, 0, true}:           opSBBMR8Base,
+	{decode.SBB, decode.FormMI, true, 1, 0, false}:          opSBBMI8,
+	{decode.SBB, decode.FormMI, true, 1, 0, true}:           opSBBMI8Base,
+	{decode.SBB, decode.FormMR, false, 4, 0, false}:         opSBBRR32,
+	{decode.SBB, decode.FormRM, false, 4, 0, false}:         opSBBRR32,
+	{decode.SBB, decode.FormMI, false, 4, 0, false}:         opSBBRI32,
+	{decode.SBB, decode.FormRM, true, 4, 0, false}:          opSBBRM32,
+	{decode.SBB, decode.FormRM, true, 4, 0, true}:           opSBBRM32Base,
+	{decode.SBB, decode.FormMR, true, 4, 0, false}:          opSBBMR32,
+	{decode.SBB, decode.FormMR, true, 4, 0, true}:           opSBBMR32Base,
+	{decode.SBB, decode.FormMI, true, 4, 0, false}:          opSBBMI32,
+	{decode.SBB, decode.FormMI, true, 4, 0, true}:           opSBBMI32Base,
+	{decode.SBB, decode.FormMR, false, 8, 0, false}:         opSBBRR64,
+	{decode.SBB, decode.FormRM, false, 8, 0, false}:         opSBBRR64,
+	{decode.SBB, decode.FormMI, false, 8, 0, false}:         opSBBRI64,
+	{decode.SBB, decode.FormRM, true, 8, 0, false}:          opSBBRM64,
+	{decode.SBB, decode.FormRM, true, 8, 0, true}:           opSBBRM64Base,
+	{decode.SBB, decode.FormMR, true, 8, 0, false}:          opSBBMR64,
+	{decode.SBB, decode.FormMR, true, 8, 0, true}:           opSBBMR64Base,
+	{decode.SBB, decode.FormMI, true, 8, 0, false}:          opSBBMI64,
+	{decode.SBB, decode.FormMI, true, 8, 0, true}:           opSBBMI64Base,
+	{decode.AND, decode.FormMR, false, 1, 0, false}:         opANDRR8,
+	{decode.AND, decode.FormRM, false, 1, 0, false}:         opANDRR8,
+	{decode.AND, decode.FormMI, false, 1, 0, false}:         opANDRI8,
+	{decode.AND, decode.FormRM, true, 1, 0, false}:          opANDRM8,
+	{decode.AND, decode.FormRM, true, 1, 0, true}:           opANDRM8Base,
+	{decode.AND, decode.FormMR, true, 1, 0, false}:          opANDMR8,
+	{decode.AND, decode.FormMR, true, 1, 0, true}:           opANDMR8Base,
+	{decode.AND, decode.FormMI, true, 1, 0, false}:          opANDMI8,
+	{decode.AND, decode.FormMI, true, 1, 0, true}:           opANDMI8Base,
+	{decode.AND, decode.FormMR, false, 4, 0, false}:         opANDRR32,
+	{decode.AND, decode.FormRM, false, 4, 0, false}:         opANDRR32,
+	{decode.AND, decode.FormMI, false, 4, 0, false}:         opANDRI32,
+	{decode.AND, decode.FormRM, true, 4, 0, false}:          opANDRM32,
+	{decode.AND, decode.FormRM, true, 4, 0, true}:           opANDRM32Base,
+	{decode.AND, decode.FormMR, true, 4, 0, false}:          opANDMR32,
+	{decode.AND, decode.FormMR, true, 4, 0, true}:           opANDMR32Base,
+	{decode.AND, decode.FormMI, true, 4, 0, false}:          opANDMI32,
+	{decode.AND, decode.FormMI, true, 4, 0, true}:           opANDMI32Base,
+	{decode.AND, decode.FormMR, false, 8, 0, false}:         opANDRR64,
+	{decode.AND, decode.FormRM, false, 8, 0, false}:         opANDRR64,
+	{decode.AND, decode.FormMI, false, 8, 0, false}:         opANDRI64,
+	{decode.AND, decode.FormRM, true, 8, 0, false}:          opANDRM64,
+	{decode.AND, decode.FormRM, true, 8, 0, true}:           opANDRM64Base,
+	{decode.AND, decode.FormMR, true, 8, 0, false}:          opANDMR64,
+	{decode.AND, decode.FormMR, true, 8, 0, true}:           opANDMR64Base,
+	{decode.AND, decode.FormMI, true, 8, 0, false}:          opANDMI64,
+	{decode.AND, decode.FormMI, true, 8, 0, true}:           opANDMI64Base,
+	{decode.SUB, decode.FormMR, false, 1, 0, false}:         opSUBRR8,
+	{decode.SUB, decode.FormRM, false, 1, 0, false}:         opSUBRR8,
+	{decode.SUB, decode.FormMI, false, 1, 0, false}:         opSUBRI8,
+	{decode.SUB, decode.FormRM, true, 1, 0, false}:          opSUBRM8,
+	{decode.SUB, decode.FormRM, true, 1, 0, true}:           opSUBRM8Base,
+	{decode.SUB, decode.FormMR, true, 1, 0, false}:          opSUBMR8,
+	{decode.SUB, decode.FormMR, true, 1, 0, true}:           opSUBMR8Base,
+	{decode.SUB, decode.FormMI, true, 1, 0, false}:          opSUBMI8,
+	{decode.SUB, decode.FormMI, true, 1, 0, true}:           opSUBMI8Base,
+	{decode.SUB, decode.FormMR, false, 4, 0, false}:         opSUBRR32,
+	{decode.SUB, decode.FormRM, false, 4, 0, false}:         opSUBRR32,
+	{decode.SUB, decode.FormMI, false, 4, 0, false}:         opSUBRI32,
+	{decode.SUB, decode.FormRM, true, 4, 0, false}:          opSUBRM32,
+	{decode.SUB, decode.FormRM, true, 4, 0, true}:           opSUBRM32Base,
+	{decode.SUB, decode.FormMR, true, 4, 0, false}:          opSUBMR32,
+	{decode.SUB, decode.FormMR, true, 4, 0, true}:           opSUBMR32Base,
+	{decode.SUB, decode.FormMI, true, 4, 0, false}:          opSUBMI32,
+	{decode.SUB, decode.FormMI, true, 4, 0, true}:           opSUBMI32Base,
+	{decode.SUB, decode.FormMR, false, 8, 0, false}:         opSUBRR64,
+	{decode.SUB, decode.FormRM, false, 8, 0, false}:         opSUBRR64,
+	{decode.SUB, decode.FormMI, false, 8, 0, false}:         opSUBRI64,
+	{decode.SUB, decode.FormRM, true, 8, 0, false}:          opSUBRM64,
+	{decode.SUB, decode.FormRM, true, 8, 0, true}:           opSUBRM64Base,
+	{decode.SUB, decode.FormMR, true, 8, 0, false}:          opSUBMR64,
+	{decode.SUB, decode.FormMR, true, 8, 0, true}:           opSUBMR64Base,
+	{decode.SUB, decode.FormMI, true, 8, 0, false}:          opSUBMI64,
+	{decode.SUB, decode.FormMI, true, 8, 0, true}:           opSUBMI64Base,
+	{decode.XOR, decode.FormMR, false, 1, 0, false}:         opXORRR8,
+	{decode.XOR, decode.FormRM, false, 1, 0, false}:         opXORRR8,
+	{decode.XOR, decode.FormMI, false, 1, 0, false}:         opXORRI8,
+	{decode.XOR, decode.FormRM, true, 1, 0, false}:          opXORRM8,
+	{decode.XOR, decode.FormRM, true, 1, 0, true}:           opXORRM8Base,
+	{decode.XOR, decode.FormMR, true, 1, 0, false}:          opXORMR8,
+	{decode.XOR, decode.FormMR, true, 1, 0, true}:           opXORMR8Base,
+	{decode.XOR, decode.FormMI, true, 1, 0, false}:          opXORMI8,
+	{decode.XOR, decode.FormMI, true, 1, 0, true}:           opXORMI8Base,
+	{decode.XOR, decode.FormMR, false, 4, 0, false}:         opXORRR32,
+	{decode.XOR, decode.FormRM, false, 4, 0, false}:         opXORRR32,
+	{decode.XOR, decode.FormMI, false, 4, 0, false}:         opXORRI32,
+	{decode.XOR, decode.FormRM, true, 4, 0, false}:          opXORRM32,
+	{decode.XOR, decode.FormRM, true, 4, 0, true}:           opXORRM32Base,
+	{decode.XOR, decode.FormMR, true, 4, 0, false}:          opXORMR32,
+	{decode.XOR, decode.FormMR, true, 4, 0, true}:           opXORMR32Base,
+	{decode.XOR, decode.FormMI, true, 4, 0, false}:          opXORMI32,
+	{decode.XOR, decode.FormMI, true, 4, 0, true}:           opXORMI32Base,
+	{decode.XOR, decode.FormMR, false, 8, 0, false}:         opXORRR64,
+	{decode.XOR, decode.FormRM, false, 8, 0, false}:         opXORRR64,
+	{decode.XOR, decode.FormMI, false, 8, 0, false}:         opXORRI64,
+	{decode.XOR, decode.FormRM, true, 8, 0, false}:          opXORRM64,
+	{decode.XOR, decode.FormRM, true, 8, 0, true}:           opXORRM64Base,
+	{decode.XOR, decode.FormMR, true, 8, 0, false}:          opXORMR64,
+	{decode.XOR, decode.FormMR, true, 8, 0, true}:           opXORMR64Base,
+	{decode.XOR, decode.FormMI, true, 8, 0, false}:          opXORMI64,
+	{decode.XOR, decode.FormMI, true, 8, 0, true}:           opXORMI64Base,
+	{decode.CMP, decode.FormMR, false, 1, 0, false}:         opCMPRR8,
+	{decode.CMP, decode.FormRM, false, 1, 0, false}:         opCMPRR8,
+	{decode.CMP, decode.FormMI, false, 1, 0, false}:         opCMPRI8,
+	{decode.CMP, decode.FormRM, true, 1, 0, false}:          opCMPRM8,
+	{decode.CMP, decode.FormRM, true, 1, 0, true}:           opCMPRM8Base,
+	{decode.CMP, decode.FormMR, true, 1, 0, false}:          opCMPMR8,
+	{decode.CMP, decode.FormMR, true, 1, 0, true}:           opCMPMR8Base,
+	{decode.CMP, decode.FormMI, true, 1, 0, false}:          opCMPMI8,
+	{decode.CMP, decode.FormMI, true, 1, 0, true}:           opCMPMI8Base,
+	{decode.CMP, decode.FormMR, false, 4, 0, false}:         opCMPRR32,
+	{decode.CMP, decode.FormRM, false, 4, 0, false}:         opCMPRR32,
+	{decode.CMP, decode.FormMI, false, 4, 0, false}:         opCMPRI32,
+	{decode.CMP, decode.FormRM, true, 4, 0, false}:          opCMPRM32,
+	{decode.CMP, decode.FormRM, true, 4, 0, true}:           opCMPRM32Base,
+	{decode.CMP, decode.FormMR, true, 4, 0, false}:          opCMPMR32,
+	{decode.CMP, decode.FormMR, true, 4, 0, true}:           opCMPMR32Base,
+	{decode.CMP, decode.FormMI, true, 4, 0, false}:          opCMPMI32,
+	{decode.CMP, decode.FormMI, true, 4, 0, true}:           opCMPMI32Base,
+	{decode.CMP, decode.FormMR, false, 8, 0, false}:         opCMPRR64,
+	{decode.CMP, decode.FormRM, false, 8, 0, false}:         opCMPRR64,
+	{decode.CMP, decode.FormMI, false, 8, 0, false}:         opCMPRI64,
+	{decode.CMP, decode.FormRM, true, 8, 0, false}:          opCMPRM64,
+	{decode.CMP, decode.FormRM, true, 8, 0, true}:           opCMPRM64Base,
+	{decode.CMP, decode.FormMR, true, 8, 0, false}:          opCMPMR64,
+	{decode.CMP, decode.FormMR, true, 8, 0, true}:           opCMPMR64Base,
+	{decode.CMP, decode.FormMI, true, 8, 0, false}:          opCMPMI64,
+	{decode.CMP, decode.FormMI, true, 8, 0, true}:           opCMPMI64Base,
+	{decode.TEST, decode.FormMR, false, 1, 0, false}:        opTESTRR8,
+	{decode.TEST, decode.FormRM, false, 1, 0, false}:        opTESTRR8,
+	{decode.TEST, decode.FormMI, false, 1, 0, false}:        opTESTRI8,
+	{decode.TEST, decode.FormMR, true, 1, 0, false}:         opTESTMR8,
+	{decode.TEST, decode.FormMR, true, 1, 0, true}:          opTESTMR8Base,
+	{decode.TEST, decode.FormMI, true, 1, 0, false}:         opTESTMI8,
+	{decode.TEST, decode.FormMI, true, 1, 0, true}:          opTESTMI8Base,
+	{decode.TEST, decode.FormMR, false, 4, 0, false}:        opTESTRR32,
+	{decode.TEST, decode.FormRM, false, 4, 0, false}:        opTESTRR32,
+	{decode.TEST, decode.FormMI, false, 4, 0, false}:        opTESTRI32,
+	{decode.TEST, decode.FormMR, true, 4, 0, false}:         opTESTMR32,
+	{decode.TEST, decode.FormMR, true, 4, 0, true}:          opTESTMR32Base,
+	{decode.TEST, decode.FormMI, true, 4, 0, false}:         opTESTMI32,
+	{decode.TEST, decode.FormMI, true, 4, 0, true}:          opTESTMI32Base,
+	{decode.TEST, decode.FormMR, false, 8, 0, false}:        opTESTRR64,
+	{decode.TEST, decode.FormRM, false, 8, 0, false}:        opTESTRR64,
+	{decode.TEST, decode.FormMI, false, 8, 0, false}:        opTESTRI64,
+	{decode.TEST, decode.FormMR, true, 8, 0, false}:         opTESTMR64,
+	{decode.TEST, decode.FormMR, true, 8, 0, true}:          opTESTMR64Base,
+	{decode.TEST, decode.FormMI, true, 8, 0, false}:         opTESTMI64,
+	{decode.TEST, decode.FormMI, true, 8, 0, true}:          opTESTMI64Base,
+	{decode.IMUL, decode.FormRM, false, 4, 0, false}:        opIMULRR32,
+	{decode.IMUL, decode.FormRM, true, 4, 0, false}:         opIMULRM32,
+	{decode.IMUL, decode.FormRM, true, 4, 0, true}:          opIMULRM32Base,
+	{decode.IMUL, decode.FormRMI, false, 4, 0, false}:       opIMULRRI32,
+	{decode.INC, decode.FormM, false, 4, 0, false}:          opINCR32,
+	{decode.INC, decode.FormM, true, 4, 0, false}:           opINCM32,
+	{decode.INC, decode.FormM, true, 4, 0, true}:            opINCM32Base,
+	{decode.DEC, decode.FormM, false, 4, 0, false}:          opDECR32,
+	{decode.DEC, decode.FormM, true, 4, 0, false}:           opDECM32,
+	{decode.DEC, decode.FormM, true, 4, 0, true}:            opDECM32Base,
+	{decode.NEG, decode.FormM, false, 4, 0, false}:          opNEGR32,
+	{decode.NOT, decode.FormM, false, 4, 0, false}:          opNOTR32,
+	{decode.SHL, decode.FormMI, false, 4, 0, false}:         opSHLRI32,
+	{decode.SHL, decode.FormMC, false, 4, 0, false}:         opSHLRC32,
+	{decode.SHR, decode.FormMI, false, 4, 0, false}:         opSHRRI32,
+	{decode.SHR, decode.FormMC, false, 4, 0, false}:         opSHRRC32,
+	{decode.SAR, decode.FormMI, false, 4, 0, false}:         opSARRI32,
+	{decode.SAR, decode.FormMC, false, 4, 0, false}:         opSARRC32,
+	{decode.IMUL, decode.FormRM, false, 8, 0, false}:        opIMULRR64,
+	{decode.IMUL, decode.FormRM, true, 8, 0, false}:         opIMULRM64,
+	{decode.IMUL, decode.FormRM, true, 8, 0, true}:          opIMULRM64Base,
+	{decode.IMUL, decode.FormRMI, false, 8, 0, false}:       opIMULRRI64,
+	{decode.INC, decode.FormM, false, 8, 0, false}:          opINCR64,
+	{decode.INC, decode.FormM, true, 8, 0, false}:           opINCM64,
+	{decode.INC, decode.FormM, true, 8, 0, true}:            opINCM64Base,
+	{decode.DEC, decode.FormM, false, 8, 0, false}:          opDECR64,
+	{decode.DEC, decode.FormM, true, 8, 0, false}:           opDECM64,
+	{decode.DEC, decode.FormM, true, 8, 0, true}:            opDECM64Base,
+	{decode.NEG, decode.FormM, false, 8, 0, false}:          opNEGR64,
+	{decode.NOT, decode.FormM, false, 8, 0, false}:          opNOTR64,
+	{decode.SHL, decode.FormMI, false, 8, 0, false}:         opSHLRI64,
+	{decode.SHL, decode.FormMC, false, 8, 0, false}:         opSHLRC64,
+	{decode.SHR, decode.FormMI, false, 8, 0, false}:         opSHRRI64,
+	{decode.SHR, decode.FormMC, false, 8, 0, false}:         opSHRRC64,
+	{decode.SAR, decode.FormMI, false, 8, 0, false}:         opSARRI64,
+	{decode.SAR, decode.FormMC, false, 8, 0, false}:         opSARRC64,
+	{decode.MOV, decode.FormMR, false, 1, 0, false}:         opMOVRR8,
+	{decode.MOV, decode.FormRM, false, 1, 0, false}:         opMOVRR8,
+	{decode.MOV, decode.FormMI, false, 1, 0, false}:         opMOVRI8,
+	{decode.MOV, decode.FormRM, true, 1, 0, false}:          opMOVRM8,
+	{decode.MOV, decode.FormRM, true, 1, 0, true}:           opMOVRM8Base,
+	{decode.MOV, decode.FormMR, true, 1, 0, false}:          opMOVMR8,
+	{decode.MOV, decode.FormMR, true, 1, 0, true}:           opMOVMR8Base,
+	{decode.MOV, decode.FormMI, true, 1, 0, false}:          opMOVMI8,
+	{decode.MOV, decode.FormMI, true, 1, 0, true}:           opMOVMI8Base,
+	{decode.MOV, decode.FormMR, false, 2, 0, false}:         opMOVRR16,
+	{decode.MOV, decode.FormRM, false, 2, 0, false}:         opMOVRR16,
+	{decode.MOV, decode.FormMI, false, 2, 0, false}:         opMOVRI16,
+	{decode.MOV, decode.FormRM, true, 2, 0, false}:          opMOVRM16,
+	{decode.MOV, decode.FormRM, true, 2, 0, true}:           opMOVRM16Base,
+	{decode.MOV, decode.FormMR, true, 2, 0, false}:          opMOVMR16,
+	{decode.MOV, decode.FormMR, true, 2, 0, true}:           opMOVMR16Base,
+	{decode.MOV, decode.FormMI, true, 2, 0, false}:          opMOVMI16,
+	{decode.MOV, decode.FormMI, true, 2, 0, true}:           opMOVMI16Base,
+	{decode.MOV, decode.FormMR, false, 4, 0, false}:         opMOVRR32,
+	{decode.MOV, decode.FormRM, false, 4, 0, false}:         opMOVRR32,
+	{decode.MOV, decode.FormMI, false, 4, 0, false}:         opMOVRI32,
+	{decode.MOV, decode.FormRM, true, 4, 0, false}:          opMOVRM32,
+	{decode.MOV, decode.FormRM, true, 4, 0, true}:           opMOVRM32Base,
+	{decode.MOV, decode.FormMR, true, 4, 0, false}:          opMOVMR32,
+	{decode.MOV, decode.FormMR, true, 4, 0, true}:           opMOVMR32Base,
+	{decode.MOV, decode.FormMI, true, 4, 0, false}:          opMOVMI32,
+	{decode.MOV, decode.FormMI, true, 4, 0, true}:           opMOVMI32Base,
+	{decode.MOV, decode.FormMR, false, 8, 0, false}:         opMOVRR64,
+	{decode.MOV, decode.FormRM, false, 8, 0, false}:         opMOVRR64,
+	{decode.MOV, decode.FormMI, false, 8, 0, false}:         opMOVRI64,
+	{decode.MOV, decode.FormRM, true, 8, 0, false}:          opMOVRM64,
+	{decode.MOV, decode.FormRM, true, 8, 0, true}:           opMOVRM64Base,
+	{decode.MOV, decode.FormMR, true, 8, 0, false}:          opMOVMR64,
+	{decode.MOV, decode.FormMR, true, 8, 0, true}:           opMOVMR64Base,
+	{decode.MOV, decode.FormMI, true, 8, 0, false}:          opMOVMI64,
+	{decode.MOV, decode.FormMI, true, 8, 0, true}:           opMOVMI64Base,
+	{decode.LEA, decode.FormRM, true, 8, 0, false}:          opLEA64,
+	{decode.LEA, decode.FormRM, true, 4, 0, false}:          opLEA32,
+	{decode.MOVZX, decode.FormRM, false, 65, 0, false}:      opMOVZXR832,
+	{decode.MOVZX, decode.FormRM, true, 65, 0, false}:       opMOVZXM832,
+	{decode.MOVZX, decode.FormRM, true, 65, 0, true}:        opMOVZXM832Base,
+	{decode.MOVSX, decode.FormRM, false, 65, 0, false}:      opMOVSXR832,
+	{decode.MOVSX, decode.FormRM, true, 65, 0, false}:       opMOVSXM832,
+	{decode.MOVSX, decode.FormRM, true, 65, 0, true}:        opMOVSXM832Base,
+	{decode.MOVZX, decode.FormRM, false, 129, 0, false}:     opMOVZXR832,
+	{decode.MOVZX, decode.FormRM, true, 129, 0, false}:      opMOVZXM832,
+	{decode.MOVZX, decode.FormRM, true, 129, 0, true}:       opMOVZXM832Base,
+	{decode.MOVSX, decode.FormRM, false, 129, 0, false}:     opMOVSXR864,
+	{decode.MOVSX, decode.FormRM, true, 129, 0, false}:      opMOVSXM864,
+	{decode.MOVSX, decode.FormRM, true, 129, 0, true}:       opMOVSXM864Base,
+	{decode.MOVZX, decode.FormRM, false, 66, 0, false}:      opMOVZXR1632,
+	{decode.MOVZX, decode.FormRM, true, 66, 0, false}:       opMOVZXM1632,
+	{decode.MOVZX, decode.FormRM, true, 66, 0, true}:        opMOVZXM1632Base,
+	{decode.MOVSX, decode.FormRM, false, 66, 0, false}:      opMOVSXR1632,
+	{decode.MOVSX, decode.FormRM, true, 66, 0, false}:       opMOVSXM1632,
+	{decode.MOVSX, decode.FormRM, true, 66, 0, true}:        opMOVSXM1632Base,
+	{decode.MOVZX, decode.FormRM, false, 130, 0, false}:     opMOVZXR1632,
+	{decode.MOVZX, decode.FormRM, true, 130, 0, false}:      opMOVZXM1632,
+	{decode.MOVZX, decode.FormRM, true, 130, 0, true}:       opMOVZXM1632Base,
+	{decode.MOVSX, decode.FormRM, false, 130, 0, false}:     opMOVSXR1664,
+	{decode.MOVSX, decode.FormRM, true, 130, 0, false}:      opMOVSXM1664,
+	{decode.MOVSX, decode.FormRM, true, 130, 0, true}:       opMOVSXM1664Base,
+	{decode.MOVSXD, decode.FormRM, false, 132, 0, false}:    opMOVSXDR,
+	{decode.MOVSXD, decode.FormRM, true, 132, 0, false}:     opMOVSXDM,
+	{decode.MOVSXD, decode.FormRM, true, 132, 0, true}:      opMOVSXDMBase,
+	{decode.CBW, decode.FormNone, false, 8, 0, false}:       opCBW64,
+	{decode.CWD, decode.FormNone, false, 8, 0, false}:       opCWD64,
+	{decode.CWD, decode.FormNone, false, 4, 0, false}:       opCWD32,
+	{decode.CMOVCC, decode.FormRM, false, 4, 0, false}:      opCMOVRR32,
+	{decode.XCHG, decode.FormMR, false, 4, 0, false}:        opXCHGRR32,
+	{decode.BSWAP, decode.FormM, false, 4, 0, false}:        opBSWAP32,
+	{decode.CMOVCC, decode.FormRM, false, 8, 0, false}:      opCMOVRR64,
+	{decode.XCHG, decode.FormMR, false, 8, 0, false}:        opXCHGRR64,
+	{decode.BSWAP, decode.FormM, false, 8, 0, false}:        opBSWAP64,
+	{decode.SETCC, decode.FormM, false, 1, 0, false}:        opSETR,
+	{decode.PUSH, decode.FormM, false, 8, 0, false}:         opPUSHR,
+	{decode.PUSH, decode.FormNone, false, 8, 0, false}:      opPUSHI,
+	{decode.POP, decode.FormM, false, 8, 0, false}:          opPOPR,
+	{decode.LEAVE, decode.FormNone, false, 8, 0, false}:     opLEAVE,
+	{decode.CALL, decode.FormNone, false, 8, 0, false}:      opCALL,
+	{decode.CALL, decode.FormM, false, 8, 0, false}:         opCALLR,
+	{decode.CALL, decode.FormM, true, 8, 0, false}:          opCALLM,
+	{decode.CALL, decode.FormM, true, 8, 0, true}:           opCALLMBase,
+	{decode.RET, decode.FormNone, false, 8, 0, false}:       opRET,
+	{decode.JMP, decode.FormNone, false, 8, 0, false}:       opJMP,
+	{decode.JMP, decode.FormM, false, 8, 0, false}:          opJMPR,
+	{decode.JMP, decode.FormM, true, 8, 0, false}:           opJMPM,
+	{decode.JMP, decode.FormM, true, 8, 0, true}:            opJMPMBase,
+	{decode.JCC, decode.FormNone, false, 8, 0, false}:       opJO,
+	{decode.JCC, decode.FormNone, false, 8, 1, false}:       opJNO,
+	{decode.JCC, decode.FormNone, false, 8, 2, false}:       opJB,
+	{decode.JCC, decode.FormNone, false, 8, 3, false}:       opJNB,
+	{decode.JCC, decode.FormNone, false, 8, 4, false}:       opJZ,
+	{decode.JCC, decode.FormNone, false, 8, 5, false}:       opJNZ,
+	{decode.JCC, decode.FormNone, false, 8, 6, false}:       opJBE,
+	{decode.JCC, decode.FormNone, false, 8, 7, false}:       opJNBE,
+	{decode.JCC, decode.FormNone, false, 8, 8, false}:       opJS,
+	{decode.JCC, decode.FormNone, false, 8, 9, false}:       opJNS,
+	{decode.JCC, decode.FormNone, false, 8, 10, false}:      opJP,
+	{decode.JCC, decode.FormNone, false, 8, 11, false}:      opJNP,
+	{decode.JCC, decode.FormNone, false, 8, 12, false}:      opJL,
+	{decode.JCC, decode.FormNone, false, 8, 13, false}:      opJNL,
+	{decode.JCC, decode.FormNone, false, 8, 14, false}:      opJLE,
+	{decode.JCC, decode.FormNone, false, 8, 15, false}:      opJNLE,
+	{decode.MOVDQA, decode.FormRM, false, 16, 0, false}:     opMOVXMM,
+	{decode.MOVDQA, decode.FormRM, true, 16, 0, false}:      opMOVARM,
+	{decode.MOVDQA, decode.FormRM, true, 16, 0, true}:       opMOVARMBase,
+	{decode.MOVDQA, decode.FormMR, true, 16, 0, false}:      opMOVAMR,
+	{decode.MOVDQA, decode.FormMR, true, 16, 0, true}:       opMOVAMRBase,
+	{decode.MOVAPS, decode.FormRM, false, 16, 0, false}:     opMOVXMM,
+	{decode.MOVAPS, decode.FormRM, true, 16, 0, false}:      opMOVARM,
+	{decode.MOVAPS, decode.FormRM, true, 16, 0, true}:       opMOVARMBase,
+	{decode.MOVAPS, decode.FormMR, true, 16, 0, false}:      opMOVAMR,
+	{decode.MOVAPS, decode.FormMR, true, 16, 0, true}:       opMOVAMRBase,
+	{decode.MOVAPD, decode.FormRM, false, 16, 0, false}:     opMOVXMM,
+	{decode.MOVAPD, decode.FormRM, true, 16, 0, false}:      opMOVARM,
+	{decode.MOVAPD, decode.FormRM, true, 16, 0, true}:       opMOVARMBase,
+	{decode.MOVAPD, decode.FormMR, true, 16, 0, false}:      opMOVAMR,
+	{decode.MOVAPD, decode.FormMR, true, 16, 0, true}:       opMOVAMRBase,
+	{decode.MOVDQU, decode.FormRM, false, 16, 0, false}:     opMOVXMM,
+	{decode.MOVDQU, decode.FormRM, true, 16, 0, false}:      opMOVURM,
+	{decode.MOVDQU, decode.FormRM, true, 16, 0, true}:       opMOVURMBase,
+	{decode.MOVDQU, decode.FormMR, true, 16, 0, false}:      opMOVUMR,
+	{decode.MOVDQU, decode.FormMR, true, 16, 0, true}:       opMOVUMRBase,
+	{decode.MOVUPS, decode.FormRM, false, 16, 0, false}:     opMOVXMM,
+	{decode.MOVUPS, decode.FormRM, true, 16, 0, false}:      opMOVURM,
+	{decode.MOVUPS, decode.FormRM, true, 16, 0, true}:       opMOVURMBase,
+	{decode.MOVUPS, decode.FormMR, true, 16, 0, false}:      opMOVUMR,
+	{decode.MOVUPS, decode.FormMR, true, 16, 0, true}:       opMOVUMRBase,
+	{decode.MOVUPD, decode.FormRM, false, 16, 0, false}:     opMOVXMM,
+	{decode.MOVUPD, decode.FormRM, true, 16, 0, false}:      opMOVURM,
+	{decode.MOVUPD, decode.FormRM, true, 16, 0, true}:       opMOVURMBase,
+	{decode.MOVUPD, decode.FormMR, true, 16, 0, false}:      opMOVUMR,
+	{decode.MOVUPD, decode.FormMR, true, 16, 0, true}:       opMOVUMRBase,
+	{decode.PXOR, decode.FormRM, false, 16, 0, false}:       opPXOR,
+	{decode.PXOR, decode.FormRM, true, 16, 0, false}:        opPXORM,
+	{decode.PXOR, decode.FormRM, true, 16, 0, true}:         opPXORMBase,
+	{decode.PAND, decode.FormRM, false, 16, 0, false}:       opPAND,
+	{decode.PAND, decode.FormRM, true, 16, 0, false}:        opPANDM,
+	{decode.PAND, decode.FormRM, true, 16, 0, true}:         opPANDMBase,
+	{decode.POR, decode.FormRM, false, 16, 0, false}:        opPOR,
+	{decode.POR, decode.FormRM, true, 16, 0, false}:         opPORM,
+	{decode.POR, decode.FormRM, true, 16, 0, true}:          opPORMBase,
+	{decode.PANDN, decode.FormRM, false, 16, 0, false}:      opPANDN,
+	{decode.PANDN, decode.FormRM, true, 16, 0, false}:       opPANDNM,
+	{decode.PANDN, decode.FormRM, true, 16, 0, true}:        opPANDNMBase,
+	{decode.PADDB, decode.FormRM, false, 16, 0, false}:      opPADDB,
+	{decode.PADDB, decode.FormRM, true, 16, 0, false}:       opPADDBM,
+	{decode.PADDB, decode.FormRM, true, 16, 0, true}:        opPADDBMBase,
+	{decode.PADDW, decode.FormRM, false, 16, 0, false}:      opPADDW,
+	{decode.PADDW, decode.FormRM, true, 16, 0, false}:       opPADDWM,
+	{decode.PADDW, decode.FormRM, true, 16, 0, true}:        opPADDWMBase,
+	{decode.PADDD, decode.FormRM, false, 16, 0, false}:      opPADDD,
+	{decode.PADDD, decode.FormRM, true, 16, 0, false}:       opPADDDM,
+	{decode.PADDD, decode.FormRM, true, 16, 0, true}:        opPADDDMBase,
+	{decode.PADDQ, decode.FormRM, false, 16, 0, false}:      opPADDQ,
+	{decode.PADDQ, decode.FormRM, true, 16, 0, false}:       opPADDQM,
+	{decode.PADDQ, decode.FormRM, true, 16, 0, true}:        opPADDQMBase,
+	{decode.PSUBB, decode.FormRM, false, 16, 0, false}:      opPSUBB,
+	{decode.PSUBB, decode.FormRM, true, 16, 0, false}:       opPSUBBM,
+	{decode.PSUBB, decode.FormRM, true, 16, 0, true}:        opPSUBBMBase,
+	{decode.PSUBW, decode.FormRM, false, 16, 0, false}:      opPSUBW,
+	{decode.PSUBW, decode.FormRM, true, 16, 0, false}:       opPSUBWM,
+	{decode.PSUBW, decode.FormRM, true, 16, 0, true}:        opPSUBWMBase,
+	{decode.PSUBD, decode.FormRM, false, 16, 0, false}:      opPSUBD,
+	{decode.PSUBD, decode.FormRM, true, 16, 0, false}:       opPSUBDM,
+	{decode.PSUBD, decode.FormRM, true, 16, 0, true}:        opPSUBDMBase,
+	{decode.PSUBQ, decode.FormRM, false, 16, 0, false}:      opPSUBQ,
+	{decode.PSUBQ, decode.FormRM, true, 16, 0, false}:       opPSUBQM,
+	{decode.PSUBQ, decode.FormRM, true, 16, 0, true}:        opPSUBQMBase,
+	{decode.PCMPEQB, decode.FormRM, false, 16, 0, false}:    opPCMPEQB,
+	{decode.PCMPEQB, decode.FormRM, true, 16, 0, false}:     opPCMPEQBM,
+	{decode.PCMPEQB, decode.FormRM, true, 16, 0, true}:      opPCMPEQBMBase,
+	{decode.PCMPEQW, decode.FormRM, false, 16, 0, false}:    opPCMPEQW,
+	{decode.PCMPEQW, decode.FormRM, true, 16, 0, false}:     opPCMPEQWM,
+	{decode.PCMPEQW, decode.FormRM, true, 16, 0, true}:      opPCMPEQWMBase,
+	{decode.PCMPEQD, decode.FormRM, false, 16, 0, false}:    opPCMPEQD,
+	{decode.PCMPEQD, decode.FormRM, true, 16, 0, false}:     opPCMPEQDM,
+	{decode.PCMPEQD, decode.FormRM, true, 16, 0, true}:      opPCMPEQDMBase,
+	{decode.PMINUB, decode.FormRM, false, 16, 0, false}:     opPMINUB,
+	{decode.PMINUB, decode.FormRM, true, 16, 0, false}:      opPMINUBM,
+	{decode.PMINUB, decode.FormRM, true, 16, 0, true}:       opPMINUBMBase,
+	{decode.PUNPCKLBW, decode.FormRM, false, 16, 0, false}:  opPUNPCKLBW,
+	{decode.PUNPCKLBW, decode.FormRM, true, 16, 0, false}:   opPUNPCKLBWM,
+	{decode.PUNPCKLBW, decode.FormRM, true, 16, 0, true}:    opPUNPCKLBWMBase,
+	{decode.PUNPCKLWD, decode.FormRM, false, 16, 0, false}:  opPUNPCKLWD,
+	{decode.PUNPCKLWD, decode.FormRM, true, 16, 0, false}:   opPUNPCKLWDM,
+	{decode.PUNPCKLWD, decode.FormRM, true, 16, 0, true}:    opPUNPCKLWDMBase,
+	{decode.PUNPCKLDQ, decode.FormRM, false, 16, 0, false}:  opPUNPCKLDQ,
+	{decode.PUNPCKLDQ, decode.FormRM, true, 16, 0, false}:   opPUNPCKLDQM,
+	{decode.PUNPCKLDQ, decode.FormRM, true, 16, 0, true}:    opPUNPCKLDQMBase,
+	{decode.PUNPCKLQDQ, decode.FormRM, false, 16, 0, false}: opPUNPCKLQDQ,
+	{decode.PUNPCKLQDQ, decode.FormRM, true, 16, 0, false}:  opPUNPCKLQDQM,
+	{decode.PUNPCKLQDQ, decode.FormRM, true, 16, 0, true}:   opPUNPCKLQDQMBase,
+	{decode.PUNPCKHQDQ, decode.FormRM, false, 16, 0, false}: opPUNPCKHQDQ,
+	{decode.PUNPCKHQDQ, decode.FormRM, true, 16, 0, false}:  opPUNPCKHQDQM,
+	{decode.PUNPCKHQDQ, decode.FormRM, true, 16, 0, true}:   opPUNPCKHQDQMBase,
+	{decode.XORPS, decode.FormRM, false, 16, 0, false}:      opPXOR,
+	{decode.XORPS, decode.FormRM, true, 16, 0, false}:       opPXORM,
+	{decode.XORPS, decode.FormRM, true, 16, 0, true}:        opPXORMBase,
+	{decode.XORPD, decode.FormRM, false, 16, 0, false}:      opPXOR,
+	{decode.XORPD, decode.FormRM, true, 16, 0, false}:       opPXORM,
+	{decode.XORPD, decode.FormRM, true, 16, 0, true}:        opPXORMBase,
+	{decode.ANDPS, decode.FormRM, false, 16, 0, false}:      opPAND,
+	{decode.ANDPS, decode.FormRM, true, 16, 0, false}:       opPANDM,
+	{decode.ANDPS, decode.FormRM, true, 16, 0, true}:        opPANDMBase,
+	{decode.ANDPD, decode.FormRM, false, 16, 0, false}:      opPAND,
+	{decode.ANDPD, decode.FormRM, true, 16, 0, false}:       opPANDM,
+	{decode.ANDPD, decode.FormRM, true, 16, 0, true}:        opPANDMBase,
+	{decode.ORPS, decode.FormRM, false, 16, 0, false}:       opPOR,
+	{decode.ORPS, decode.FormRM, true, 16, 0, false}:        opPORM,
+	{decode.ORPS, decode.FormRM, true, 16, 0, true}:         opPORMBase,
+	{decode.ORPD, decode.FormRM, false, 16, 0, false}:       opPOR,
+	{decode.ORPD, decode.FormRM, true, 16, 0, false}:        opPORM,
+	{decode.ORPD, decode.FormRM, true, 16, 0, true}:         opPORMBase,
+	{decode.PSHUFD, decode.FormRMI, false, 16, 0, false}:    opPSHUFD,
+	{decode.MOVQ, decode.FormRM, true, 16, 0, false}:        opMOVQRM,
+	{decode.MOVQ, decode.FormRM, true, 16, 0, true}:         opMOVQRMBase,
+	{decode.MOVQ, decode.FormMR, true, 16, 0, false}:        opMOVQMR,
+	{decode.MOVQ, decode.FormMR, true, 16, 0, true}:         opMOVQMRBase,
+	{decode.MOVSDX, decode.FormRM, true, 16, 0, false}:      opMOVSDXRM,
+	{decode.MOVSDX, decode.FormRM, true, 16, 0, true}:       opMOVSDXRMBase,
+	{decode.MOVSDX, decode.FormMR, true, 16, 0, false}:      opMOVSDXMR,
+	{decode.MOVSDX, decode.FormMR, true, 16, 0, true}:       opMOVSDXMRBase,
+	{decode.MOVSS, decode.FormRM, true, 16, 0, false}:       opMOVSSRM,
+	{decode.MOVSS, decode.FormRM, true, 16, 0, true}:        opMOVSSRMBase,
+	{decode.MOVSS, decode.FormMR, true, 16, 0, false}:       opMOVSSMR,
+	{decode.MOVSS, decode.FormMR, true, 16, 0, true}:        opMOVSSMRBase,
+	{decode.ADDSD, decode.FormRM, false, 16, 0, false}:      opADDSD,
+	{decode.ADDSD, decode.FormRM, true, 16, 0, false}:       opADDSDM,
+	{decode.ADDSD, decode.FormRM, true, 16, 0, true}:        opADDSDMBase,
+	{decode.SUBSD, decode.FormRM, false, 16, 0, false}:      opSUBSD,
+	{decode.SUBSD, decode.FormRM, true, 16, 0, false}:       opSUBSDM,
+	{decode.SUBSD, decode.FormRM, true, 16, 0, true}:        opSUBSDMBase,
+	{decode.MULSD, decode.FormRM, false, 16, 0, false}:      opMULSD,
+	{decode.MULSD, decode.FormRM, true, 16, 0, false}:       opMULSDM,
+	{decode.MULSD, decode.FormRM, true, 16, 0, true}:        opMULSDMBase,
+	{decode.DIVSD, decode.FormRM, false, 16, 0, false}:      opDIVSD,
+	{decode.DIVSD, decode.FormRM, true, 16, 0, false}:       opDIVSDM,
+	{decode.DIVSD, decode.FormRM, true, 16, 0, true}:        opDIVSDMBase,
+	{decode.UCOMISD, decode.FormRM, false, 16, 0, false}:    opUCOMISD,
+	{decode.COMISD, decode.FormRM, false, 16, 0, false}:     opCOMISD,
+	{decode.CVTSI2SD, decode.FormRM, false, 4, 0, false}:    opCVTSI2SD32,
 }
 
 // fusedCodes are the comparisons that have one together with the branch behind them.
@@ -6263,6 +6504,1200 @@ run:
 				link = 1
 				goto direct
 			}
+		case opMOVXMM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = c.xmm[o.b&15]
+		case opMOVARM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = *(*simd.Vec)(unsafe.Add(e.p, off))
+		case opMOVARMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = *(*simd.Vec)(unsafe.Add(e.p, off))
+		case opMOVAMR:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.write
+			if off > 4096-16 {
+				goto generic
+			}
+			*(*simd.Vec)(unsafe.Add(e.p, off)) = c.xmm[o.b&15]
+		case opMOVAMRBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.write
+			if off > 4096-16 {
+				goto generic
+			}
+			*(*simd.Vec)(unsafe.Add(e.p, off)) = c.xmm[o.b&15]
+		case opMOVURM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = *(*simd.Vec)(unsafe.Add(e.p, off))
+		case opMOVURMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = *(*simd.Vec)(unsafe.Add(e.p, off))
+		case opMOVUMR:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-16 {
+				goto generic
+			}
+			*(*simd.Vec)(unsafe.Add(e.p, off)) = c.xmm[o.b&15]
+		case opMOVUMRBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-16 {
+				goto generic
+			}
+			*(*simd.Vec)(unsafe.Add(e.p, off)) = c.xmm[o.b&15]
+		case opPXOR:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PXOR(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPXORM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PXOR(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPXORMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PXOR(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPAND:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PAND(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPANDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PAND(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPANDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PAND(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPOR:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.POR(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPORM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.POR(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPORMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.POR(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPANDN:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PANDN(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPANDNM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PANDN(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPANDNMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PANDN(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDB:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDB(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPADDBM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDBMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDW:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDW(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPADDWM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDWMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDD(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPADDDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDQ:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDQ(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPADDQM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPADDQMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PADDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBB:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBB(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPSUBBM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBBMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBW:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBW(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPSUBWM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBWMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBD(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPSUBDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBQ:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBQ(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPSUBQM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSUBQMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSUBQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPCMPEQB:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQB(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPCMPEQBM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPCMPEQBMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPCMPEQW:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQW(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPCMPEQWM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPCMPEQWMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPCMPEQD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQD(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPCMPEQDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPCMPEQDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PCMPEQD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPMINUB:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PMINUB(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPMINUBM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PMINUB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPMINUBMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PMINUB(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLBW:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLBW(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPUNPCKLBWM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLBW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLBWMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLBW(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLWD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLWD(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPUNPCKLWDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLWD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLWDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLWD(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLDQ:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLDQ(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPUNPCKLDQM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLDQMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLQDQ:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLQDQ(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPUNPCKLQDQM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLQDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKLQDQMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKLQDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKHQDQ:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKHQDQ(c.xmm[o.a&15], c.xmm[o.b&15])
+		case opPUNPCKHQDQM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKHQDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPUNPCKHQDQMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			if la&15 != 0 {
+				goto generic
+			}
+			off = la - e.read
+			if off > 4096-16 {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PUNPCKHQDQ(c.xmm[o.a&15], *(*simd.Vec)(unsafe.Add(e.p, off)))
+		case opPSHUFD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15] = simd.PSHUFD(c.xmm[o.b&15], uint8(o.imm))
+		case opMOVQRM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			c.xmm[o.a&15] = simd.Vec{Lo: v}
+		case opMOVQRMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			c.xmm[o.a&15] = simd.Vec{Lo: v}
+		case opMOVQMR:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(c.xmm[o.b&15].Lo)
+		case opMOVQMRBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(c.xmm[o.b&15].Lo)
+		case opMOVSDXRM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			c.xmm[o.a&15] = simd.Vec{Lo: v}
+		case opMOVSDXRMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			c.xmm[o.a&15] = simd.Vec{Lo: v}
+		case opMOVSDXMR:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(c.xmm[o.b&15].Lo)
+		case opMOVSDXMRBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-8 {
+				goto generic
+			}
+			*(*uint64)(unsafe.Add(e.p, off)) = uint64(c.xmm[o.b&15].Lo)
+		case opMOVSSRM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			c.xmm[o.a&15] = simd.Vec{Lo: v}
+		case opMOVSSRMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-4 {
+				goto generic
+			}
+			v = uint64(*(*uint32)(unsafe.Add(e.p, off)))
+			c.xmm[o.a&15] = simd.Vec{Lo: v}
+		case opMOVSSMR:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(c.xmm[o.b&15].Lo)
+		case opMOVSSMRBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.write
+			if off > 4096-4 {
+				goto generic
+			}
+			*(*uint32)(unsafe.Add(e.p, off)) = uint32(c.xmm[o.b&15].Lo)
+		case opADDSD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			v = c.xmm[o.b&15].Lo
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) + math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opADDSDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) + math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opADDSDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) + math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opSUBSD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			v = c.xmm[o.b&15].Lo
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) - math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opSUBSDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) - math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opSUBSDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) - math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opMULSD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			v = c.xmm[o.b&15].Lo
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) * math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opMULSDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) * math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opMULSDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) * math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opDIVSD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			v = c.xmm[o.b&15].Lo
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) / math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opDIVSDM:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + r[o.index]<<(o.scale&3) + uint64(int64(o.disp)) + c.bases[o.seg&7]
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) / math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opDIVSDMBase:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			la = r[o.base] + uint64(int64(o.disp))
+			e = &t[la>>12&(tlbSize-1)]
+			off = la - e.read
+			if off > 4096-8 {
+				goto generic
+			}
+			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			v = math.Float64bits(math.Float64frombits(w) / math.Float64frombits(v))
+			if v>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = v
+		case opUCOMISD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			v = c.xmm[o.b&15].Lo
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			off = 0
+			if math.Float64frombits(w) < math.Float64frombits(v) {
+				off = flagCF
+			} else if w == v {
+				off = flagZF
+			}
+			c.setArith(off)
+		case opCOMISD:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			v = c.xmm[o.b&15].Lo
+			w = c.xmm[o.a&15].Lo
+			if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {
+				goto generic
+			}
+			off = 0
+			if math.Float64frombits(w) < math.Float64frombits(v) {
+				off = flagCF
+			} else if w == v {
+				off = flagZF
+			}
+			c.setArith(off)
+		case opCVTSI2SD32:
+			if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {
+				goto generic
+			}
+			c.xmm[o.a&15].Lo = math.Float64bits(float64(int32(r[o.b])))
 
 		}
 		continue

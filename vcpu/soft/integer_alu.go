@@ -3,17 +3,17 @@ package soft
 import "gvmm/vcpu/soft/decode"
 
 // flags is what the arithmetic flags are computed from, to put back.
-type flags struct {
-	kind uint8
-	r, b uint64
-}
+type flags struct{ now, before lazyFlags }
 
-func (c *CPU) saveFlags() flags { return flags{c.flagKind, c.flagR, c.flagB} }
+func (c *CPU) saveFlags() flags {
+	return flags{lazyFlags{c.flagKind, c.flagR, c.flagB}, c.flagsBefore}
+}
 
 // restoreFlags undoes what an update that faulted late did to the flags. It
 // returns false, for the executing method to return.
 func (c *CPU) restoreFlags(f flags) bool {
-	c.flagKind, c.flagR, c.flagB = f.kind, f.r, f.b
+	c.flagKind, c.flagR, c.flagB = f.now.kind, f.now.r, f.now.b
+	c.flagsBefore = f.before
 	return false
 }
 

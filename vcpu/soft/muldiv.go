@@ -46,11 +46,11 @@ func (c *CPU) multiply(in *decode.Inst) bool {
 // setProduct sets the flags of a multiplication: CF and OF if the product is wide.
 // The others are undefined; here they stay.
 func (c *CPU) setProduct(wide bool) {
-	f := c.arith() &^ (flagCF | flagOF)
 	if wide {
-		f |= flagCF | flagOF
+		c.override(flagCF|flagOF, flagCF|flagOF)
+	} else {
+		c.override(flagCF|flagOF, 0)
 	}
-	c.setArith(f)
 }
 
 // product multiplies two values of n bytes.

@@ -383,12 +383,89 @@ func branches() {
 	}
 }
 
+// enabled leaves for execute where XMM registers may not be used.
+const enabled = "if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR != cr4OSFXSR {\ngoto generic\n}\n"
+
+// load16 finds 16 bytes for reading; aligned, at a multiple of 16.
+func load16(aligned bool) string {
+	s := address
+	if aligned {
+		s = address + "if la&15 != 0 {\ngoto generic\n}\n"
+	}
+	return s + "off = la - e.read\nif off > 4096-16 {\ngoto generic\n}\n"
+}
+
+const (
+	xmmA    = "c.xmm[o.a&15]"
+	xmmB    = "c.xmm[o.b&15]"
+	pointed = "*(*simd.Vec)(unsafe.Add(e.p, off))"
+)
+
+// vectors are the SSE instructions of copying, comparing and plain arithmetic.
+func vectors() {
+	for _, x := range []struct {
+		op      string
+		aligned bool
+	}{{"MOVDQA", true}, {"MOVAPS", true}, {"MOVAPD", true}, {"MOVDQU", false}, {"MOVUPS", false}, {"MOVUPD", false}} {
+		if x.op == "MOVDQA" {
+			add(hot{"opMOVXMM", x.op, "RM", false, 16, -1, false, enabled + xmmA + " = " + xmmB + "\n"})
+		} else {
+			add(hot{"", x.op, "RM", false, 16, -1, false, "opMOVXMM"})
+		}
+		name := "opMOVU"
+		if x.aligned {
+			name = "opMOVA"
+		}
+		if x.op == "MOVDQA" || x.op == "MOVDQU" {
+			add(hot{name + "RM", x.op, "RM", true, 16, -1, false, enabled + load16(x.aligned) + xmmA + " = " + pointed + "\n"})
+			add(hot{name + "MR", x.op, "MR", true, 16, -1, false, enabled + strings.ReplaceAll(load16(x.aligned), "e.read", "e.write") + pointed + " = " + xmmB + "\n"})
+		} else {
+			add(hot{"", x.op, "RM", true, 16, -1, false, name + "RM"})
+			add(hot{"", x.op, "MR", true, 16, -1, false, name + "MR"})
+		}
+	}
+	for _, op := range []string{"PXOR", "PAND", "POR", "PANDN", "PADDB", "PADDW", "PADDD", "PADDQ", "PSUBB", "PSUBW", "PSUBD", "PSUBQ",
+		"PCMPEQB", "PCMPEQW", "PCMPEQD", "PMINUB", "PUNPCKLBW", "PUNPCKLWD", "PUNPCKLDQ", "PUNPCKLQDQ", "PUNPCKHQDQ"} {
+		add(hot{"op" + op, op, "RM", false, 16, -1, false, enabled + xmmA + " = simd." + op + "(" + xmmA + ", " + xmmB + ")\n"})
+		add(hot{"op" + op + "M", op, "RM", true, 16, -1, false, enabled + load16(true) + xmmA + " = simd." + op + "(" + xmmA + ", " + pointed + ")\n"})
+	}
+	for _, x := range [][2]string{{"XORPS", "PXOR"}, {"XORPD", "PXOR"}, {"ANDPS", "PAND"}, {"ANDPD", "PAND"}, {"ORPS", "POR"}, {"ORPD", "POR"}} {
+		alias, op := x[0], x[1]
+		add(hot{"", alias, "RM", false, 16, -1, false, "op" + op})
+		add(hot{"", alias, "RM", true, 16, -1, false, "op" + op + "M"})
+	}
+	add(hot{"opPSHUFD", "PSHUFD", "RMI", false, 16, -1, false, enabled + xmmA + " = simd.PSHUFD(" + xmmB + ", uint8(o.imm))\n"})
+	for _, x := range []struct {
+		op string
+		n  int
+	}{{"MOVQ", 8}, {"MOVSDX", 8}, {"MOVSS", 4}} {
+		op, n := x.op, x.n
+		add(hot{"op" + op + "RM", op, "RM", true, 16, -1, false, enabled + load(n) + xmmA + " = simd.Vec{Lo: v}\n"})
+		add(hot{"op" + op + "MR", op, "MR", true, 16, -1, false, enabled + store(n, xmmB+".Lo")})
+	}
+	// Doubles go by the host's own arithmetic where nothing about them is out of the ordinary: nearest, all masked, the
+	// inexact flag already set, operands and result normal.
+	const plain = "if c.mxcsr&0xffe0 != 0x1fa0 || v>>52&0x7ff-1 >= 0x7fe || w>>52&0x7ff-1 >= 0x7fe {\ngoto generic\n}\n"
+	for _, x := range []struct{ op, sign string }{{"ADDSD", "+"}, {"SUBSD", "-"}, {"MULSD", "*"}, {"DIVSD", "/"}} {
+		body := "w = " + xmmA + ".Lo\n" + plain + "v = math.Float64bits(math.Float64frombits(w) " + x.sign + " math.Float64frombits(v))\n" +
+			"if v>>52&0x7ff-1 >= 0x7fe {\ngoto generic\n}\n" + xmmA + ".Lo = v\n"
+		add(hot{"op" + x.op, x.op, "RM", false, 16, -1, false, enabled + "v = " + xmmB + ".Lo\n" + body})
+		add(hot{"op" + x.op + "M", x.op, "RM", true, 16, -1, false, enabled + load(8) + body})
+	}
+	compare := "w = " + xmmA + ".Lo\n" + plain + "off = 0\nif math.Float64frombits(w) < math.Float64frombits(v) {\noff = flagCF\n} else if w == v {\noff = flagZF\n}\nc.setArith(off)\n"
+	for _, op := range []string{"UCOMISD", "COMISD"} {
+		add(hot{"op" + op, op, "RM", false, 16, -1, false, enabled + "v = " + xmmB + ".Lo\n" + compare})
+	}
+	add(hot{"opCVTSI2SD32", "CVTSI2SD", "RM", false, 4, -1, false, enabled + xmmA + ".Lo = math.Float64bits(float64(int32(" + regB + ")))\n"})
+}
+
 func main() {
 	log.SetFlags(0)
 	arithmetic()
 	moves()
 	stack()
 	branches()
+	vectors()
 	if err := os.WriteFile("hot_unsafe.go", render(), 0o644); err != nil {
 		log.Fatal(err)
 	}
