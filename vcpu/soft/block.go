@@ -38,7 +38,7 @@ type blocks struct {
 	buckets []*block
 	pages   map[uint64]*block // physical page to its blocks
 	tails   map[uint64]*block // physical page to the blocks that cross into it
-	jumps   []jump
+	jumps   *[jumpEntries]jump
 	chunks  []*chunk
 	chunk   int // in use
 	scratch [decode.MaxLength]byte
@@ -64,7 +64,7 @@ func (b *blocks) init() {
 	b.buckets = make([]*block, bucketCount)
 	b.pages = make(map[uint64]*block)
 	b.tails = make(map[uint64]*block)
-	b.jumps = make([]jump, jumpEntries)
+	b.jumps = new([jumpEntries]jump)
 }
 
 func bucket(key uint64) int { return int((key ^ key>>14 ^ key>>58) & (bucketCount - 1)) }
@@ -101,12 +101,13 @@ func (c *CPU) dropAll() {
 	}
 	clear(k.pages)
 	clear(k.tails)
-	clear(k.jumps)
+	clear(k.jumps[:])
 	for _, h := range k.chunks {
 		h.n, h.used, h.op = 0, 0, 0
 	}
 	k.chunk = 0
 	c.generation++
+	c.renew()
 }
 
 // drop forgets the blocks of a page if n bytes at pa, all in that page, overlap one
@@ -132,6 +133,7 @@ func (c *CPU) drop(pa, n uint64) bool {
 	delete(k.tails, page)
 	c.disown(page)
 	c.generation++
+	c.renew()
 	return true
 }
 
@@ -154,11 +156,11 @@ func (c *CPU) unlink(b *block) {
 	b.link = [2]*block{}
 }
 
-// context identifies translations, rights and mode: a jump remembered in another
-// context does not count.
-func (c *CPU) context() uint64 {
-	return c.generation<<8 | uint64(c.mode)<<2 | uint64(c.cpl)
-}
+// renew makes the context another one: translations, rights or mode changed, and a
+// jump remembered in another context does not count.
+func (c *CPU) renew() { c.context = c.generation<<8 | uint64(c.mode)<<2 | uint64(c.cpl) }
+
+func jumpIndex(la uint64) uint64 { return (la ^ la>>12) & (jumpEntries - 1) }
 
 // find returns the block at c.rip, decoding it if need be; nil after a fault.
 func (c *CPU) find() *block {
@@ -166,13 +168,13 @@ func (c *CPU) find() *block {
 	if c.mode != decode.Mode64 {
 		la = (la + c.bases[cs]) & 0xffffffff
 	}
-	j := &c.cache.jumps[(la^la>>12)&(jumpEntries-1)]
-	if j.rip == la && j.context == c.context() && j.block != nil && j.block.key != dead {
+	j := &c.cache.jumps[jumpIndex(la)]
+	if j.rip == la && j.context == c.context && j.block.key != dead {
 		return j.block
 	}
 	b := c.lookUp(la)
 	if b != nil {
-		*j = jump{la, c.context(), b}
+		*j = jump{la, c.context, b}
 	}
 	return b
 }

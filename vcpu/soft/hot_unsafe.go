@@ -1388,6 +1388,13 @@ look:
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
 		return
 	}
+	if c.flat {
+		j := &c.cache.jumps[jumpIndex(c.rip)]
+		if j.rip == c.rip && j.context == c.context && j.block.key != dead {
+			b = j.block
+			goto run
+		}
+	}
 find:
 	if b = c.find(); b == nil {
 		c.except()
@@ -4334,7 +4341,7 @@ run:
 			goto direct
 		case opCALLR:
 			v = r[o.a]
-			if !c.canonical(v) {
+			if (v^start)>>47 != 0 && !c.canonical(v) {
 				goto generic
 			}
 			la = r[4] - 8
@@ -4355,7 +4362,7 @@ run:
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			if !c.canonical(v) {
+			if (v^start)>>47 != 0 && !c.canonical(v) {
 				goto generic
 			}
 			la = r[4] - 8
@@ -4376,7 +4383,7 @@ run:
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			if !c.canonical(v) {
+			if (v^start)>>47 != 0 && !c.canonical(v) {
 				goto generic
 			}
 			la = r[4] - 8
@@ -4397,7 +4404,7 @@ run:
 				goto generic
 			}
 			v = *(*uint64)(unsafe.Add(e.p, off))
-			if !c.canonical(v) {
+			if (v^start)>>47 != 0 && !c.canonical(v) {
 				goto generic
 			}
 			r[4] = la + 8 + uint64(o.imm)
@@ -4409,7 +4416,7 @@ run:
 			goto direct
 		case opJMPR:
 			v = r[o.a]
-			if !c.canonical(v) {
+			if (v^start)>>47 != 0 && !c.canonical(v) {
 				goto generic
 			}
 			c.rip = v
@@ -4422,7 +4429,7 @@ run:
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			if !c.canonical(v) {
+			if (v^start)>>47 != 0 && !c.canonical(v) {
 				goto generic
 			}
 			c.rip = v
@@ -4435,7 +4442,7 @@ run:
 				goto generic
 			}
 			v = uint64(*(*uint64)(unsafe.Add(e.p, off)))
-			if !c.canonical(v) {
+			if (v^start)>>47 != 0 && !c.canonical(v) {
 				goto generic
 			}
 			c.rip = v

@@ -211,6 +211,7 @@ func (m *Machine) NewCPU(config CPUConfig) (*CPU, error) {
 			c.tlbs[t][i].clear(i)
 		}
 	}
+	c.generation = 1 // no context is 0, which an empty jump has
 	c.sleeping.Store(true)
 	c.cache.init()
 	c.powerOn()

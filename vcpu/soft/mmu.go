@@ -244,6 +244,7 @@ type tlbPage struct {
 // flush is what invalidation keeps account of.
 type flush struct {
 	generation uint64 // of translations: changes whenever one may have gone
+	context    uint64 // generation, mode and CPL: see renew. Never 0 once something was remembered
 	large      bool   // a mapping bigger than 4 KiB was cached
 	filled     [tlbTables]bool
 	pages      [tlbTables][tlbSize]tlbPage
@@ -260,6 +261,7 @@ func (e *tlbEntry) clear(i int) {
 // flushTLB drops all translations, or all but global ones.
 func (c *CPU) flushTLB(global bool) {
 	c.generation++
+	c.renew()
 	for t := range c.tlbs {
 		if !c.filled[t] {
 			continue
@@ -287,6 +289,7 @@ func (c *CPU) flushPage(la uint64) {
 		return
 	}
 	c.generation++
+	c.renew()
 	i := int(la >> 12 & (tlbSize - 1))
 	for t := range c.tlbs {
 		e := &c.tlbs[t][i]

@@ -116,4 +116,5 @@ func (c *CPU) updateMode() {
 		c.ripMask = ^uint64(0)
 	}
 	c.selectTLB()
+	c.renew()
 }

@@ -305,17 +305,17 @@ func stack() {
 	add(hot{"opCALL", "CALL", "None", false, 8, -1, false,
 		pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
 	add(hot{"opCALLR", "CALL", "M", false, 8, -1, false,
-		"v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
+		"v = " + regA + "\nif (v^start)>>47 != 0 && !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
 	add(hot{"opCALLM", "CALL", "M", true, 8, -1, false,
-		load(8) + "if !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
+		load(8) + "if (v^start)>>47 != 0 && !c.canonical(v) {\ngoto generic\n}\n" + pushed("start + uint64(o.at) + uint64(o.len)") + "c.rip = v\ngoto indirect\n"})
 	add(hot{"opRET", "RET", "None", false, 8, -1, false,
-		popped + "if !c.canonical(v) {\ngoto generic\n}\nr[4] = la + 8 + uint64(o.imm)\nc.rip = v\ngoto indirect\n"})
+		popped + "if (v^start)>>47 != 0 && !c.canonical(v) {\ngoto generic\n}\nr[4] = la + 8 + uint64(o.imm)\nc.rip = v\ngoto indirect\n"})
 	add(hot{"opJMP", "JMP", "None", false, 8, -1, false,
 		"c.rip = start + uint64(o.imm)\nlink = 1\ngoto direct\n"})
 	add(hot{"opJMPR", "JMP", "M", false, 8, -1, false,
-		"v = " + regA + "\nif !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
+		"v = " + regA + "\nif (v^start)>>47 != 0 && !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
 	add(hot{"opJMPM", "JMP", "M", true, 8, -1, false,
-		load(8) + "if !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
+		load(8) + "if (v^start)>>47 != 0 && !c.canonical(v) {\ngoto generic\n}\nc.rip = v\ngoto indirect\n"})
 }
 
 // branch leaves for the target if the condition holds, else falls out of the block.

@@ -71,6 +71,13 @@ look:
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
 		return
 	}
+	if c.flat {
+		j := &c.cache.jumps[jumpIndex(c.rip)]
+		if j.rip == c.rip && j.context == c.context && j.block.key != dead {
+			b = j.block
+			goto run
+		}
+	}
 find:
 	if b = c.find(); b == nil {
 		c.except()
