@@ -1,9 +1,9 @@
 // Package trace writes what processors do as lines of text: instructions, exits,
 // interrupts, and the steps of user interrupts.
 //
-// A line is one event, its fields apart by spaces:
+// A line is one event, its fields apart by spaces. The first line is a comment:
 //
-//	CPU COUNT KIND FIELDS…
+//	# CPU COUNT KIND FIELDS
 //
 // CPU is the processor, - for what no processor did. COUNT is how many instructions
 // the processor had executed, where the engine counts them, else the TSC of the

@@ -81,7 +81,9 @@ type Log struct {
 
 // New makes a trace of some kinds that is written to w in pieces.
 func New(w io.Writer, kinds Kinds) *Log {
-	return &Log{kinds: kinds, out: bufio.NewWriterSize(w, 1<<18)}
+	l := &Log{kinds: kinds, out: bufio.NewWriterSize(w, 1<<18)}
+	l.write([]byte("# CPU COUNT KIND FIELDS\n"))
+	return l
 }
 
 // Kinds are what is traced.
