@@ -25,6 +25,9 @@ func chooseAccel(c *Config, entry boot.Entry) (accel vcpu.Accel, why string) {
 		return vcpu.AccelSoft, err.Error()
 	}
 	_ = system.Close()
+	if why := c.wantsSoft(); why != "" {
+		return vcpu.AccelSoft, why
+	}
 	switch host := kvm.DescribeHost(os.DirFS("/")); {
 	case host.Kind != kvm.HostPVM:
 		return vcpu.AccelKVM, host.String()

@@ -9,6 +9,7 @@ import (
 	"gvmm/kvm"
 	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
+	"gvmm/vcpu/trace"
 	"gvmm/vmm/boot"
 )
 
@@ -43,6 +44,9 @@ type Config struct {
 
 	// GDB is where a debugger connects: the machine waits for one before its first instruction. Run closes it.
 	GDB net.Listener
+
+	// Trace, if set, is written while the machine runs; whoever made it flushes it.
+	Trace *trace.Log
 
 	Serial io.Writer // of COM1; nil discards
 	KVM    string    // path of the device ["/dev/kvm"]

@@ -10,6 +10,7 @@ import (
 
 	"gvmm/uintr"
 	"gvmm/vcpu"
+	"gvmm/vcpu/hw"
 	"gvmm/vmm/gdb"
 )
 
@@ -53,6 +54,11 @@ var _ gdb.Target = (*debugger)(nil)
 
 // newDebugger makes the debugger's side of a machine whose processors wait for it.
 func newDebugger(m *Machine) (*debugger, error) {
+	if m.config.Accel == vcpu.AccelKVM {
+		if err := hw.ProbeDebug(m.config.kvmPath()); err != nil {
+			return nil, err
+		}
+	}
 	d := &debugger{machine: m, stops: make(chan gdb.Stop, 2), states: make([]debugState, len(m.cpus))}
 	d.changed.L = &d.mu
 	for _, c := range m.cpus {

@@ -90,6 +90,9 @@ func (e *kvmEngine) addCPUs(entry boot.Entry, info uint32) error {
 			_ = e.apics.SendMSI(pci.Message{Address: irqchip.Address(cpu), Data: uint32(vector)})
 		}
 	}
+	if err := m.traceKVM(&config); err != nil {
+		return err
+	}
 	for config.ID = range n {
 		c, err := e.hw.NewCPU(config)
 		if err != nil {

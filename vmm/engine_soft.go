@@ -77,6 +77,9 @@ func (e *softEngine) addCPUs(entry boot.Entry, info uint32) error {
 		if m.config.UINTR {
 			config.Leaves = vcpu.DiscoveryLeaves(vcpu.WayNative, m.config.Posted, 0, n, iommuBase)
 		}
+		if m.config.Trace != nil {
+			config.Trace = m.config.Trace.Soft()
+		}
 		if id == 0 {
 			config.Devices = e.timers
 		}

@@ -74,7 +74,7 @@ func (m *Machine) build() error {
 		return err
 	}
 	m.iommu = iommu.New(iommu.Config{
-		Memory: m.memory, Deliver: m.engine.sender(), Posted: m.config.Posted && m.Way() != vcpu.WayNone,
+		Memory: m.memory, Deliver: m.remapped(), Posted: m.config.Posted && m.Way() != vcpu.WayNone,
 	})
 	if err := m.space.Map(iommuBase, iommuBytes, m.iommu); err != nil {
 		return err

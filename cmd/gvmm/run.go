@@ -31,6 +31,7 @@ type runFlags struct {
 	kvm     string
 	json    bool
 	gdb     string
+	trace   traceFlags
 }
 
 func runCommand() *cobra.Command {
@@ -46,12 +47,22 @@ follows: completions, user interrupts, exits by cause and device, latency. Besid
 it stands a control run of the same guest without posted interrupts. A guest that
 writes to a disk is not run a second time unless --control=on asks for it.
 
+--trace writes what processors do as text, a line an event: insn instructions with
+the registers that they change, exit each exit, irq interrupts and exceptions,
+uintr the steps of user interrupts. --gdb has the machine wait for a debugger
+before its first instruction: processors are its threads, addresses are linear, and
+a debugger that goes away lets the guest go on. Of both there is no control run
+unless --control=on asks for it, and where the engine is not chosen they choose one
+that can.
+
 The exit status is the guest's; 1 if the machine failed, 2 if nothing could be
-run, 130 after Ctrl-C.`,
+run, 130 after Ctrl-C or a debugger's kill.`,
 		Example: `  gvmm run --uintr --disk disk.img,readonly guest.img
   gvmm run --uintr --way resident --disk disk.img,readonly --append 'depth=1 requests=10000' guest.img
   gvmm run --uintr --disk disk.img,readonly --json guest.img > report.json   # COM1 on standard error
-  gvmm run --uintr --cpus 2 ipi.img`,
+  gvmm run --uintr --cpus 2 ipi.img
+  gvmm run --uintr --trace exit,uintr --trace-file - --disk disk.img,readonly guest.img
+  gvmm run --gdb :1234 guest.img   # then: gdb -ex 'target remote :1234' guest.img`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
@@ -68,6 +79,7 @@ run, 130 after Ctrl-C.`,
 	s.StringVar(&f.accel, "accel", "auto", "the engine: auto, kvm or soft")
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
+	f.trace.add(c)
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
 	complete := func(flag string, values ...string) {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -124,11 +136,19 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 		if c.GDB, err = gdb.Listen(f.gdb); err != nil {
 			return fmt.Errorf("--gdb: %w", err)
 		}
-		defer c.GDB.Close()
+		listener := c.GDB
+		defer listener.Close()
 		fmt.Fprintf(cmd.ErrOrStderr(), "gvmm: waiting for a debugger: target remote %s\n", gdb.Remote(c.GDB))
 	}
-	report, err := bench.Run(cmd.Context(), c)
+	traced, err := f.trace.open(cmd)
 	if err != nil {
+		return err
+	}
+	if traced != nil {
+		c.Trace = traced.Log
+	}
+	report, err := bench.Run(cmd.Context(), c)
+	if err = traced.close(err); err != nil {
 		return f.failed(cmd, report, err)
 	}
 	if err := f.compare(cmd, c, report); err != nil {
@@ -160,6 +180,10 @@ func (f *runFlags) compare(cmd *cobra.Command, c vmm.Config, report *vmm.Report)
 	if !f.uintr || !c.Posted || f.control == "off" || report.Status != 0 {
 		return nil
 	}
+	if f.control == "auto" && (c.GDB != nil || c.Trace != nil) {
+		return nil
+	}
+	c.GDB, c.Trace = nil, nil
 	if f.control == "auto" && report.WroteDisk {
 		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest wrote to a disk; --control=on runs it again all the same")
 		return nil

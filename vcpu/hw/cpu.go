@@ -26,6 +26,10 @@ type CPUConfig struct {
 	UINVChanged func(cpu uint32, vector uint8)
 	// Kick, if set, allows KickNotify, and sends the vector as an interrupt message where a kick cannot deliver.
 	Kick func(cpu uint32, vector uint8)
+	// Exit and User, if set, are called on the processor's goroutine for each exit that user space serves, and for what
+	// it sees of user interrupts.
+	Exit func(cpu uint32, e vcpu.Exit)
+	User func(cpu uint32, what vcpu.UserStep, value uint64)
 }
 
 // msrBlock is GVMM_MSR_BLOCK of guests/lib/abi.h: the block's address, and the
@@ -174,6 +178,7 @@ func (c *CPU) Run(h vcpu.Handler, stop *atomic.Bool) error {
 			// cleared, so a kick is never lost.
 			c.run.SetImmediateExit(false)
 			c.exits.Count(vcpu.Interrupted)
+			c.trace(vcpu.Exit{Cause: vcpu.Interrupted})
 			if c.interrupted != nil {
 				c.interrupted()
 			}
@@ -201,31 +206,42 @@ func (c *CPU) serve(h vcpu.Handler) error {
 		m := c.run.MMIO()
 		if m.Write {
 			c.exits.Count(vcpu.MemoryWrite)
+			c.traceAccess(vcpu.MemoryWrite, m.Addr, m.Data)
 			h.MemoryWrite(m.Addr, m.Data)
 		} else {
 			c.exits.Count(vcpu.MemoryRead)
 			h.MemoryRead(m.Addr, m.Data)
+			c.traceAccess(vcpu.MemoryRead, m.Addr, m.Data)
 		}
 	case kvm.ExitX86RDMSR:
 		c.exits.Count(vcpu.MSRRead)
-		if v, ok := c.readMSR(h, c.run.MSR().Index); ok {
+		msr := c.run.MSR().Index
+		v, ok := c.readMSR(h, msr)
+		if ok {
 			c.run.ReplyMSR(v)
 		} else {
 			c.run.RefuseMSR()
 		}
+		c.trace(vcpu.Exit{Cause: vcpu.MSRRead, Addr: uint64(msr), Size: 8, Value: v, Refused: !ok})
 	case kvm.ExitX86WRMSR:
 		c.exits.Count(vcpu.MSRWrite)
-		if m := c.run.MSR(); !c.writeMSR(h, m.Index, m.Data) {
+		m := c.run.MSR()
+		ok := c.writeMSR(h, m.Index, m.Data)
+		if !ok {
 			c.run.RefuseMSR()
 		}
+		c.trace(vcpu.Exit{Cause: vcpu.MSRWrite, Addr: uint64(m.Index), Size: 8, Value: m.Data, Refused: !ok})
 	case kvm.ExitDebug:
 		return c.trapped()
 	case kvm.ExitHLT:
 		c.exits.Count(vcpu.Halt)
+		c.trace(vcpu.Exit{Cause: vcpu.Halt})
 	case kvm.ExitIntr, kvm.ExitIRQWindowOpen:
 		c.exits.Count(vcpu.Interrupted)
+		c.trace(vcpu.Exit{Cause: vcpu.Interrupted})
 	default:
 		c.exits.Count(vcpu.Other)
+		c.trace(vcpu.Exit{Cause: vcpu.Other, Value: uint64(reason)})
 		return c.failure(reason)
 	}
 	return nil
@@ -236,9 +252,11 @@ func (c *CPU) serveIO(h vcpu.Handler) {
 	size := int(io.Size)
 	for d := io.Data; len(d) >= size && size > 0; d = d[size:] {
 		if io.Direction == kvm.IOOut {
+			c.traceAccess(vcpu.PortWrite, uint64(io.Port), d[:size])
 			h.PortWrite(io.Port, d[:size])
 		} else {
 			h.PortRead(io.Port, d[:size])
+			c.traceAccess(vcpu.PortRead, uint64(io.Port), d[:size])
 		}
 	}
 	if io.Direction == kvm.IOOut {
@@ -291,6 +309,7 @@ func (c *CPU) writeMSR(h vcpu.Handler, msr uint32, v uint64) bool {
 			return false
 		}
 		c.setState(s)
+		c.traceUser(vcpu.UserMSR(msr), v)
 		if s.UINV != before && c.config.UINVChanged != nil {
 			c.config.UINVChanged(c.config.ID, s.UINV)
 		}

@@ -1,8 +1,11 @@
 package hw
 
 import (
+	"math/bits"
+
 	"gvmm/kvm"
 	"gvmm/uintr"
+	"gvmm/vcpu"
 )
 
 // The kick: a notification that takes the processor out of the guest, does the
@@ -42,12 +45,16 @@ func (c *CPU) enterProgram(vector uint8) bool {
 	if !state.Identify(r, vector) {
 		return false
 	}
+	c.traceUser(vcpu.UserNotify, uint64(vector))
 	if state.ProcessNotification(mem, r) != nil {
 		return false
 	}
+	requests := state.UIRR
+	c.traceUser(vcpu.UserRequests, requests)
 	delivered, err := state.Deliver(mem, r)
 	c.setState(state)
 	if delivered {
+		c.traceUser(vcpu.UserDeliver, uint64(bits.Len64(requests)-1))
 		c.run.SetDirtyRegs(kvm.SyncRegs)
 	}
 	return err == nil

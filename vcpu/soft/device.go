@@ -31,12 +31,12 @@ func (c *CPU) readDevice(pa uint64, p []byte) {
 	for len(p) > 0 {
 		n := part(pa, len(p))
 		if base, mmio := c.apic.Base(); mmio && pa&^0xfff == base {
-			c.modelled(vcpu.APICAccess)
 			c.apic.ReadMMIO(pa&0xfff, p[:n])
+			c.modelled(vcpu.APICAccess, pa, n, little(p[:n]))
 		} else {
 			c.exits.Count(vcpu.MemoryRead)
-			c.traceExit(vcpu.MemoryRead, pa, uint64(n))
 			c.handler.MemoryRead(pa, p[:n])
+			c.traceExit(vcpu.MemoryRead, pa, n, little(p[:n]))
 		}
 		p, pa = p[n:], pa+uint64(n)
 	}
@@ -47,11 +47,11 @@ func (c *CPU) writeDevice(pa uint64, p []byte) {
 	for len(p) > 0 {
 		n := part(pa, len(p))
 		if base, mmio := c.apic.Base(); mmio && pa&^0xfff == base {
-			c.modelled(vcpu.APICAccess)
+			c.modelled(vcpu.APICAccess, pa, n, little(p[:n]))
 			c.apic.WriteMMIO(pa&0xfff, p[:n])
 		} else {
 			c.exits.Count(vcpu.MemoryWrite)
-			c.traceExit(vcpu.MemoryWrite, pa, uint64(n))
+			c.traceExit(vcpu.MemoryWrite, pa, n, little(p[:n]))
 			c.handler.MemoryWrite(pa, p[:n])
 		}
 		p, pa = p[n:], pa+uint64(n)
@@ -70,8 +70,9 @@ func part(pa uint64, n int) int {
 
 // modelled counts an exit that a host without posted interrupts and APIC
 // virtualisation would take. This processor never does.
-func (c *CPU) modelled(cause vcpu.Cause) {
+func (c *CPU) modelled(cause vcpu.Cause, addr uint64, size int, value uint64) {
 	if !c.config.Posted {
 		c.exits.Count(cause)
+		c.traceExit(cause, addr, size, value)
 	}
 }

@@ -45,7 +45,7 @@ func (c *CPU) inject(e event) {
 			c.rip = c.next
 			c.updateStep()
 			c.lookUser()
-			c.traceEvent(e.vector, e.code)
+			c.traceEvent(e)
 			return
 		}
 		if c.fault.vector == vectorPF {
@@ -112,7 +112,7 @@ func (c *CPU) softInterrupt(vector uint8, kind eventKind) bool {
 	c.sys.noStep = true
 	c.updateStep()
 	c.lookUser()
-	c.traceEvent(vector, 0)
+	c.traceEvent(event{vector: vector, kind: kind})
 	return true
 }
 

@@ -214,8 +214,9 @@ func (c *CPU) readMSR(n uint32) (uint64, bool) {
 		return v, err == nil
 	}
 	c.exits.Count(vcpu.MSRRead)
-	c.traceExit(vcpu.MSRRead, uint64(n), 0)
-	return c.handler.ReadMSR(int(c.id), n)
+	v, ok := c.handler.ReadMSR(int(c.id), n)
+	c.traceMSR(vcpu.MSRRead, n, v, ok)
+	return v, ok
 }
 
 // writeMSR writes a model-specific register; false is #GP(0), and it is as it
@@ -303,7 +304,7 @@ func (c *CPU) writeMSRRange(n uint32, v uint64) bool {
 	switch {
 	case n == msrAPICBase || n >= msrX2APIC && n <= msrX2APICEnd:
 		if n != msrAPICBase {
-			c.modelled(vcpu.APICAccess)
+			c.modelled(vcpu.APICAccess, uint64(n), 8, v)
 		}
 		ok := c.apic.WriteMSR(n, v)
 		c.lookAPIC()
@@ -324,12 +325,16 @@ func (c *CPU) writeMSRRange(n uint32, v uint64) bool {
 		return true
 	case c.config.UINTR && uintr.IsMSR(n):
 		ok := c.uintr.WriteMSR(n, v, linearBits) == nil
+		if ok {
+			c.traceUser(vcpu.UserMSR(n), v)
+		}
 		c.lookUser()
 		return ok
 	}
 	c.exits.Count(vcpu.MSRWrite)
-	c.traceExit(vcpu.MSRWrite, uint64(n), v)
-	return c.handler.WriteMSR(int(c.id), n, v)
+	ok := c.handler.WriteMSR(int(c.id), n, v)
+	c.traceMSR(vcpu.MSRWrite, n, v, ok)
+	return ok
 }
 
 // memoryType reports a type that an MTRR may hold.

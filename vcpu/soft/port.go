@@ -40,7 +40,7 @@ func (c *CPU) portIn(port uint16, size uint8) uint32 {
 	b := c.sys.port[:size]
 	c.handler.PortRead(port, b)
 	v := uint32(little(b))
-	c.traceExit(vcpu.PortRead, uint64(port), uint64(v))
+	c.traceExit(vcpu.PortRead, uint64(port), int(size), uint64(v))
 	return v
 }
 
@@ -48,7 +48,7 @@ func (c *CPU) portIn(port uint16, size uint8) uint32 {
 func (c *CPU) portOut(port uint16, size uint8, v uint32) {
 	c.watchPort(port, size)
 	c.exits.Count(vcpu.PortWrite)
-	c.traceExit(vcpu.PortWrite, uint64(port), uint64(v))
+	c.traceExit(vcpu.PortWrite, uint64(port), int(size), uint64(v))
 	b := c.sys.port[:size]
 	putLittle(b, uint64(v))
 	c.handler.PortWrite(port, b)

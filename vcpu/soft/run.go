@@ -222,7 +222,7 @@ func (c *CPU) external() (took bool, err error) {
 		return false, nil
 	}
 	c.lookAPIC()
-	c.modelled(vcpu.Injection)
+	c.modelled(vcpu.Injection, uint64(vector), 0, 0)
 	c.traceInterrupt(vector)
 	if c.uintr.Identify(registers{c}, vector) {
 		c.notification()
@@ -319,6 +319,7 @@ func (c *CPU) one() bool {
 	c.rip = c.next
 	c.smc = false
 	c.retire(1)
+	c.traceRetired()
 	return true
 }
 
@@ -370,6 +371,7 @@ func (c *CPU) sleep() error {
 	}
 	if wait > 0 {
 		c.exits.Count(vcpu.Halt)
+		c.traceExit(vcpu.Halt, 0, 0, 0)
 		c.timer.Reset(wait)
 		select {
 		case <-c.wake:

@@ -1,7 +1,10 @@
 package soft
 
 import (
+	"math/bits"
+
 	"gvmm/uintr"
+	"gvmm/vcpu"
 	"gvmm/vcpu/soft/decode"
 )
 
@@ -116,7 +119,11 @@ func (c *CPU) user(in *decode.Inst) bool {
 		return c.ud()
 	}
 	r := registers{c}
-	c.traceUser(in.Op.String(), c.r[in.RM&15])
+	var operand uint64
+	if in.Op == decode.SENDUIPI {
+		operand = c.r[in.RM&15]
+	}
+	c.traceUser(vcpu.UserStep(in.Op.String()), operand)
 	var err error
 	switch in.Op {
 	case decode.SENDUIPI:
@@ -167,11 +174,12 @@ func (c *CPU) notification() {
 	c.apic.EOI()
 	c.lookAPIC()
 	c.stats.notifications.Add(1)
-	c.traceUser("notify", uint64(c.uintr.UINV))
+	c.traceUser(vcpu.UserNotify, uint64(c.uintr.UINV))
 	if !c.settle(c.uintr.ProcessNotification(linearMemory{c}, registers{c})) {
 		c.except()
 		return
 	}
+	c.traceUser(vcpu.UserRequests, c.uintr.UIRR)
 	c.lookUser()
 }
 
@@ -181,7 +189,7 @@ func (c *CPU) userInterrupt() (took bool, err error) {
 	if c.uintr.UIRR == 0 {
 		return false, nil
 	}
-	vector := c.uintr.UIRR
+	vector := uint64(bits.Len64(c.uintr.UIRR) - 1)
 	c.next = c.rip
 	took, err = c.uintr.Deliver(linearMemory{c}, registers{c})
 	if !c.settle(err) {
@@ -191,7 +199,7 @@ func (c *CPU) userInterrupt() (took bool, err error) {
 	if took {
 		c.rip = c.next
 		c.stats.delivered.Add(1)
-		c.traceUser("deliver", vector)
+		c.traceUser(vcpu.UserDeliver, vector)
 	}
 	return took, nil
 }
