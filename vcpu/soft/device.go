@@ -49,6 +49,7 @@ func (c *CPU) writeDevice(pa uint64, p []byte) {
 		if base, mmio := c.apic.Base(); mmio && pa&^0xfff == base {
 			c.modelled(vcpu.APICAccess, pa, n, little(p[:n]))
 			c.apic.WriteMMIO(pa&0xfff, p[:n])
+			c.lookAPIC() // EOI and TPR let in what waited
 		} else {
 			c.exits.Count(vcpu.MemoryWrite)
 			c.traceExit(vcpu.MemoryWrite, pa, n, little(p[:n]))

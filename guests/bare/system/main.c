@@ -143,6 +143,20 @@ static void find_present(void)
 	present |= seven.c >> 5 & 1 ? NEEDS_WAITPKG : 0;
 }
 
+static const char *const needs[] = {
+	"more than one CPU", "a PC's devices", "UINTR", "SMEP", "SMAP", "PCID", "LA57", "x2APIC", "TSC-deadline", "UMIP", "WAITPKG", "INVPCID", "FSGSBASE",
+	"MONITOR", "XSAVE",
+};
+
+static void absent(const struct test *t)
+{
+	print("absent %s: it needs", t->name);
+	for (unsigned i = 0; i < sizeof needs / sizeof *needs; i++)
+		if (t->needs & ~present & 1u << i)
+			print(" %s", needs[i]);
+	print("\n");
+}
+
 static void run(const struct test *t)
 {
 	running = t->name;
@@ -189,7 +203,7 @@ void system_main(uint64_t index, uint64_t info)
 		if (option("skip", &list, &n) && listed(list, n, t->name))
 			print("skipped %s\n", t->name);
 		else if (t->needs & ~present)
-			print("absent %s: needs %x\n", t->name, t->needs & ~present);
+			absent(t);
 		else
 			run(t);
 	}

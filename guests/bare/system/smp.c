@@ -44,6 +44,15 @@ void apic_x2(bool on)
 	apic_write(0xf0, 0x100 | VECTOR_SPURIOUS);
 }
 
+// apic_reset ends what a test that failed left in service.
+void apic_reset(void)
+{
+	if (me()->x2apic)
+		apic_x2(false);
+	for (int n = 0; apic_read(0xa0) && n < 16; n++)
+		apic_write(0xb0, 0);
+}
+
 // cpu_main is where another processor spends its life.
 void cpu_main(struct cpu *c)
 {

@@ -186,6 +186,7 @@ uint32_t apic_read(uint32_t reg);
 void apic_write(uint32_t reg, uint32_t v);
 void apic_ipi(uint32_t destination, uint32_t low);
 void apic_x2(bool on);
+void apic_reset(void);
 #define VECTOR_WAKE 0xf0
 #define VECTOR_SPURIOUS 0xff
 

@@ -71,6 +71,7 @@ void reset_processor(void)
 		wrmsr(0xc0000080, 0xd01);
 	if (read_cr8())
 		write_cr8(0);
+	apic_reset();
 }
 
 static void eoi(struct cpu *c)
