@@ -28,6 +28,10 @@ func (c *Case) Leave() uint64 {
 	return 0x5ab3d000
 }
 
+// Private reports the child's own pages: a case that faults there in software did
+// not natively, and says nothing.
+func Private(la uint64) bool { return la-0x5ab3c000 < 0x2000 }
+
 // Memory returns the code with what the child puts behind it: a jump to its own.
 func (c *Case) Memory() []byte {
 	b := append(append(make([]byte, 0, MaxCode+5), c.Bytes...), 0xe9)
