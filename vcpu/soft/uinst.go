@@ -26,13 +26,16 @@ func (r registers) SetContext(x uintr.Context) {
 	c.updateStep()
 }
 
-// Mode implements uintr.Registers.
-func (r registers) Mode() uintr.Mode {
+// Mode implements uintr.Registers. Field by field: a composite would be copied by wider words than it was stored by,
+// and wait for those stores.
+func (r registers) Mode() (m uintr.Mode) {
 	c := r.c
-	m := uintr.Mode{
-		CPL: c.cpl, UINTR: c.cr4&cr4UINTR != 0, LongMode: c.long(), Code64: c.mode == decode.Mode64,
-		MovSS: c.shadow&shadowMovSS != 0, LinearBits: 48, MaxLinearBits: linearBits,
-	}
+	m.CPL = c.cpl
+	m.UINTR = c.cr4&cr4UINTR != 0
+	m.LongMode = c.long()
+	m.Code64 = c.mode == decode.Mode64
+	m.MovSS = c.shadow&shadowMovSS != 0
+	m.LinearBits, m.MaxLinearBits = 48, linearBits
 	if c.cr4&cr4LA57 != 0 {
 		m.LinearBits = 57
 	}

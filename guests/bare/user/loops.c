@@ -5,7 +5,7 @@
 // Each loop runs several times; what is printed is the shortest time. The TSC's frequency is the host's matter: it has
 // the wall time between the lines "begin" and "end", and the ticks between them.
 //
-// Options: millions=N (instructions of each loop, 30), repeat=N (3).
+// Options: millions=N (instructions of each loop, 2), repeat=N (30).
 #include "user.h"
 
 #define BUFFER (512 << 10)
@@ -90,7 +90,7 @@ void on_user_interrupt(uint64_t vector, uint64_t tsc) { (void)vector, (void)tsc;
 
 int main(void)
 {
-	uint64_t millions = option("millions", 30), repeat = option("repeat", 3);
+	uint64_t millions = option("millions", 2), repeat = option("repeat", 30);
 
 	if (millions < 1 || millions > 10000 || repeat < 1 || repeat > 1000)
 		die("millions= wants 1 to 10000, repeat= 1 to 1000");
