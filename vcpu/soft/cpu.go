@@ -133,11 +133,13 @@ type CPU struct {
 
 	tlbs [tlbTables]tlb
 	flush
-	cache  blocks
-	inbox  inbox
-	buffer [8]byte // of an access that is not one load or store
-	budget int64   // instructions until the run loop looks at the clock
-	limit  uint64  // instructions retired when the budget is used up
+	cache   blocks
+	inbox   inbox
+	buffer  [8]byte // of an access that is not one load or store
+	ordered uint32  // see order
+
+	budget int64  // instructions until the run loop looks at the clock
+	limit  uint64 // instructions retired when the budget is used up
 
 	exits    vcpu.Exits
 	stats    counters

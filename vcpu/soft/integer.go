@@ -63,8 +63,10 @@ func (c *CPU) integer(in *decode.Inst) bool {
 	case decode.ANDN, decode.BEXTR, decode.BLSI, decode.BLSMSK, decode.BLSR, decode.BZHI, decode.MULX,
 		decode.PDEP, decode.PEXT, decode.RORX, decode.SARX, decode.SHLX, decode.SHRX, decode.ADCX, decode.ADOX:
 		return c.bmi(in)
-	case decode.NOP, decode.PAUSE, decode.ENDBR, decode.PREFETCH, decode.LFENCE, decode.MFENCE, decode.SFENCE, decode.SERIALIZE:
-		// Nothing is reordered, cached or predicted.
+	case decode.NOP, decode.PAUSE, decode.ENDBR, decode.PREFETCH, decode.LFENCE, decode.SFENCE:
+		// Loads and stores are in order already.
+	case decode.MFENCE, decode.SERIALIZE:
+		c.order()
 	default:
 		return c.uncommon(in)
 	}

@@ -9,6 +9,9 @@ import (
 
 // system executes the instructions of group System.
 func (c *CPU) system(in *decode.Inst) bool {
+	if serializes(in.Op) {
+		c.order()
+	}
 	switch in.Op {
 	case decode.JMPF:
 		return c.farJump(in, false)
