@@ -18,7 +18,7 @@ type (
 // accumulate in it, which makes arithmetic faster; else they are the instruction's own.
 func (c *CPU) floatEnv() *float.Env {
 	e := &c.vector.env
-	*e = float.FromMXCSR(c.mxcsr)
+	e.SetMXCSR(c.mxcsr)
 	if e.Masks != float.AllFlags {
 		e.Flags = 0
 	}

@@ -136,12 +136,15 @@ loop_\name:
 	jnz	1b
 	finish	%r8
 
-	loop	vector /* 9: SSE2, packed and scalar */
+	loop	vector /* 9: SSE2, packed and scalar, where sums are rounded as they mostly are */
 	pxor	%xmm0, %xmm0
 	pxor	%xmm5, %xmm5
 	movdqa	(%rdi), %xmm1
-	mov	$3, %eax
+	mov	$1, %eax
 	cvtsi2sd %eax, %xmm3
+	mov	$3, %eax
+	cvtsi2sd %eax, %xmm4
+	divsd	%xmm4, %xmm3
 1:	movdqa	(%rdi), %xmm2
 	paddd	%xmm1, %xmm2
 	pxor	%xmm2, %xmm0

@@ -50,15 +50,21 @@ const (
 )
 
 // FromMXCSR gives the Env that an MXCSR describes.
-func FromMXCSR(v uint32) Env {
-	return Env{
-		Flags:     Flags(v) & AllFlags,
-		Rounding:  Rounding(v >> mxcsrRC & 3),
-		Masks:     Flags(v>>mxcsrMask) & AllFlags,
-		Precision: 64,
-		FTZ:       v&mxcsrFTZ != 0,
-		DAZ:       v&mxcsrDAZ != 0,
-	}
+func FromMXCSR(v uint32) (e Env) {
+	e.SetMXCSR(v)
+	return e
+}
+
+// SetMXCSR makes e what an MXCSR describes. Field by field: a whole Env would be copied by wider words than it was
+// stored by, and wait for those stores.
+func (e *Env) SetMXCSR(v uint32) {
+	e.Flags = Flags(v) & AllFlags
+	e.Rounding = Rounding(v >> mxcsrRC & 3)
+	e.Masks = Flags(v>>mxcsrMask) & AllFlags
+	e.Precision = 64
+	e.FTZ = v&mxcsrFTZ != 0
+	e.DAZ = v&mxcsrDAZ != 0
+	e.C1 = false
 }
 
 // MXCSR encodes e as MXCSR.
