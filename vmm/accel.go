@@ -15,6 +15,8 @@ func chooseAccel(c *Config, entry boot.Entry) (accel vcpu.Accel, why string) {
 	switch {
 	case c.Accel != vcpu.AccelAuto:
 		return c.Accel, ""
+	case c.ICount > 0:
+		return vcpu.AccelSoft, "only the software CPU counts instructions"
 	case c.Way == vcpu.WayNative:
 		return vcpu.AccelSoft, "only the software CPU has user interrupts itself"
 	case c.Way != vcpu.WayNone, c.Kick:

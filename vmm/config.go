@@ -48,6 +48,11 @@ type Config struct {
 	// Trace, if set, is written while the machine runs; whoever made it flushes it.
 	Trace *trace.Log
 
+	// ICount makes guest time virtual: each instruction takes so many nanoseconds, processors run in turn on one
+	// goroutine and devices inside their doorbells, so that a run repeats. Seed is what random numbers come from.
+	ICount uint64
+	Seed   uint64
+
 	Serial io.Writer // of COM1; nil discards
 	KVM    string    // path of the device ["/dev/kvm"]
 }
@@ -73,6 +78,8 @@ const (
 const (
 	MaxCPUs  = 64
 	maxDisks = 16
+	// maxICount keeps virtual time far from its end.
+	maxICount = 1_000_000
 )
 
 func (c *Config) kvmPath() string {
@@ -106,6 +113,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: %d disks; %d can be had", ErrConfig, len(c.Disks), maxDisks)
 	case len(c.Command) > boot.MaxCommandLine:
 		return fmt.Errorf("%w: command line of %d bytes; %d is the longest", ErrConfig, len(c.Command), boot.MaxCommandLine)
+	case c.ICount > maxICount:
+		return fmt.Errorf("%w: %d ns an instruction; 1 to %d can be had", ErrConfig, c.ICount, maxICount)
+	case c.ICount > 0 && c.Accel == vcpu.AccelKVM:
+		return fmt.Errorf("%w: KVM cannot count a guest's instructions; --accel soft can", ErrConfig)
 	case c.queues() > 16:
 		return fmt.Errorf("%w: %d queues a disk; 16 can be had", ErrConfig, c.Queues)
 	}

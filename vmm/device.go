@@ -38,7 +38,7 @@ func (m *Machine) addDisk(i int, d Disk) error {
 		stamps: make([]stampRing, m.config.queues()), now: m.engine.now,
 	}
 	m.devices = append(m.devices, dev) // closed with the machine from here on
-	dev.disk, err = blk.New(file, blk.Options{Queues: m.config.queues(), ReadOnly: d.ReadOnly, ID: dev.name})
+	dev.disk, err = blk.New(file, blk.Options{Queues: m.config.queues(), Inline: m.config.ICount > 0, ReadOnly: d.ReadOnly, ID: dev.name})
 	if err != nil {
 		return err
 	}

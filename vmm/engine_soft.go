@@ -18,6 +18,7 @@ type softEngine struct {
 	machine *Machine
 	soft    *soft.Machine
 	clock   soft.Clock
+	virtual *virtualClock // the clock, where time is virtual
 	chip    *irqchip.Soft
 	vcpus   []*soft.CPU
 	memory  *codeDMA
@@ -39,7 +40,13 @@ func openSoft(m *Machine) (engine, error) {
 	if m.config.Kick {
 		return nil, fmt.Errorf("%w: a kick that rewrites registers is for KVM", ErrConfig)
 	}
-	e := &softEngine{machine: m, clock: hostClock{tscHz()}}
+	e := &softEngine{machine: m}
+	if m.config.ICount > 0 {
+		e.virtual = &virtualClock{icount: m.config.ICount}
+		e.clock = e.virtual
+	} else {
+		e.clock = hostClock{tscHz()}
+	}
 	e.soft = soft.NewMachine(m.memory, e.clock)
 	e.memory = &codeDMA{Physical: m.memory.DMA(), machine: e.soft}
 	e.chip = irqchip.NewSoft(irqchip.SoftConfig{
@@ -73,6 +80,7 @@ func (e *softEngine) addCPUs(entry boot.Entry, info uint32) error {
 	for id := range n {
 		config := soft.CPUConfig{
 			ID: id, CPUs: n, APIC: e.chip.Local(int(id)), UINTR: m.config.UINTR, Posted: m.config.Posted, BusHz: busHz,
+			Virtual: e.virtual != nil, Seed: m.config.Seed,
 		}
 		if m.config.UINTR {
 			config.Leaves = vcpu.DiscoveryLeaves(vcpu.WayNative, m.config.Posted, 0, n, iommuBase)
@@ -102,6 +110,12 @@ func (e *softEngine) cpus() []vcpu.CPU {
 }
 
 func (e *softEngine) run(i int, stop *atomic.Bool) error {
+	if e.virtual != nil {
+		if i > 0 {
+			return nil
+		}
+		return e.runVirtual()
+	}
 	if i == 0 {
 		// A processor that runs holds one of the scheduler's places: the devices' goroutines need some beside them.
 		if n := len(e.vcpus) + runtime.NumCPU(); runtime.GOMAXPROCS(0) < n {
@@ -120,7 +134,11 @@ func (e *softEngine) addPlatform(p *ports) error {
 	m := e.machine
 	clock := platform.Clock{Now: e.clock.TSC, Hz: e.clock.Hz()}
 	pit := platform.NewPIT(platform.PITConfig{Clock: clock, IRQ: e.line(0)})
-	cmos := platform.NewCMOS(platform.CMOSConfig{Clock: clock, IRQ: e.line(8), Low: m.config.Memory, CPUs: m.config.CPUs})
+	cmosConfig := platform.CMOSConfig{Clock: clock, IRQ: e.line(8), Low: m.config.Memory, CPUs: m.config.CPUs}
+	if e.virtual != nil {
+		cmosConfig.Wall = e.virtual.wall
+	}
+	cmos := platform.NewCMOS(cmosConfig)
 	pm := platform.NewPM(platform.PMConfig{
 		Clock: clock, Base: portPM, Wide: true, IRQ: e.line(9), PowerOff: func() { m.end(0, nil) },
 	})

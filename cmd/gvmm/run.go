@@ -30,6 +30,8 @@ type runFlags struct {
 	accel   string
 	kvm     string
 	json    bool
+	icount  uint64
+	seed    uint64
 	gdb     string
 	trace   traceFlags
 }
@@ -80,6 +82,8 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	f.trace.add(c)
+	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
+	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
 	complete := func(flag string, values ...string) {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -93,7 +97,7 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 
 // config judges the flags.
 func (f *runFlags) config(image string) (vmm.Config, error) {
-	c := vmm.Config{Image: image, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm}
+	c := vmm.Config{Image: image, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm, ICount: f.icount, Seed: f.seed}
 	var err error
 	if c.Memory, err = parseSize(f.memory); err != nil {
 		return c, err

@@ -2,6 +2,7 @@ package soft
 
 import (
 	crand "crypto/rand"
+	"encoding/binary"
 	"math/rand/v2"
 )
 
@@ -17,7 +18,8 @@ func (r *random) next(c *CPU) uint64 {
 		r.seeded = true
 		var seed [32]byte
 		if c.config.Virtual {
-			seed[0] = byte(c.id)
+			binary.LittleEndian.PutUint64(seed[:], c.config.Seed)
+			seed[8] = byte(c.id)
 		} else {
 			_, _ = crand.Read(seed[:]) // never fails
 		}

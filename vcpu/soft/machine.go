@@ -186,7 +186,9 @@ type CPUConfig struct {
 	Devices Timers
 	// Virtual time: a halted processor returns from Slice instead of sleeping.
 	Virtual bool
-	Trace   Tracer
+	// Seed is what RDRAND's numbers come from where time is virtual.
+	Seed  uint64
+	Trace Tracer
 }
 
 // Timers are devices that fire by the clock.

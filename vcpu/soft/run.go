@@ -16,7 +16,7 @@ const quantum = 4096
 
 // Run implements vcpu.CPU.
 func (c *CPU) Run(h vcpu.Handler, stop *atomic.Bool) error {
-	c.handler = h
+	c.Attach(h)
 	c.sleeping.Store(false)
 	defer c.sleeping.Store(true)
 	for !stop.Load() {
@@ -26,6 +26,31 @@ func (c *CPU) Run(h vcpu.Handler, stop *atomic.Bool) error {
 		c.pending.And(^pendingStop)
 	}
 	return nil
+}
+
+// Attach gives the processor the handler of its exits, for who calls RunVirtual
+// instead of Run.
+func (c *CPU) Attach(h vcpu.Handler) { c.handler = h }
+
+// RunVirtual runs about n instructions of a processor whose time is virtual, and
+// reports whether it ended halted: then nothing happens until time moves on.
+func (c *CPU) RunVirtual(n int64) (halted bool, err error) {
+	c.idle = false
+	c.sleeping.Store(false)
+	err = c.Slice(n)
+	c.pending.And(^pendingStop)
+	c.sleeping.Store(true)
+	return c.idle, err
+}
+
+// Deadline is the TSC at which the first timer that this processor drives is due,
+// all ones for never.
+func (c *CPU) Deadline() uint64 {
+	deadline := c.apic.Deadline()
+	if d := c.config.Devices; d != nil {
+		deadline = min(deadline, d.Deadline())
+	}
+	return deadline
 }
 
 // Slice runs about n instructions, or until a kick; less if the processor halts
@@ -346,10 +371,7 @@ func (c *CPU) sleep() error {
 	}
 	c.sleeping.Store(true)
 	defer c.sleeping.Store(false)
-	deadline := c.apic.Deadline()
-	if d := c.config.Devices; d != nil {
-		deadline = min(deadline, d.Deadline())
-	}
+	deadline := c.Deadline()
 	hz := float64(c.machine.clock.Hz())
 	if c.halted {
 		until := c.machine.clock.TSC() + uint64(spin.Seconds()*hz)
@@ -382,6 +404,9 @@ func (c *CPU) sleep() error {
 	c.tick()
 	return nil
 }
+
+// Ready reports that a processor which ended halted has something to do after all.
+func (c *CPU) Ready() bool { return c.awake() }
 
 // awake reports that something is pending which a processor that sleeps has to look at. How its
 // instructions are executed is not, nor what it cannot take: time must go on then.

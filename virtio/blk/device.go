@@ -17,6 +17,9 @@ type Options struct {
 	Queues    int    // request queues [1]
 	QueueSize uint16 // entries of each, a power of two, at least 4 [256]
 	Workers   int    // goroutines for what waits for storage, shared by the queues [4]; negative: none
+	// Inline serves requests inside Kick, one after the other, on its caller's goroutine: what a device does is then part
+	// of what a processor does, and repeats with it. There are no workers.
+	Inline    bool
 	InFlight  int    // requests taken from one queue and not completed [64]
 	ReadOnly  bool   // writes end in an error, and the driver is told
 	BlockSize int    // what the driver is told to use, a power of two of 512..4096 [512]

@@ -28,7 +28,7 @@ type job struct {
 
 func start(d *Device, a virtio.Activation) *machine {
 	m := &machine{engines: make([]*engine, len(a.Queues))}
-	if d.options.Workers > 0 {
+	if d.options.Workers > 0 && !d.options.Inline {
 		// With room for all there can be, handing over never waits.
 		m.work = make(chan job, len(a.Queues)*d.options.InFlight)
 		for range d.options.Workers {
@@ -41,7 +41,9 @@ func start(d *Device, a virtio.Activation) *machine {
 		}
 		e := newEngine(d, m, i, q, a)
 		m.engines[i] = e
-		m.queues.Go(e.run)
+		if !d.options.Inline {
+			m.queues.Go(e.run)
+		}
 	}
 	return m
 }
@@ -49,6 +51,10 @@ func start(d *Device, a virtio.Activation) *machine {
 // Kick implements virtio.Running.
 func (m *machine) Kick(queue int) {
 	if queue < 0 || queue >= len(m.engines) || m.engines[queue] == nil {
+		return
+	}
+	if e := m.engines[queue]; e.device.options.Inline {
+		e.serveNow()
 		return
 	}
 	select {
@@ -61,8 +67,12 @@ func (m *machine) Kick(queue int) {
 func (m *machine) Stop() {
 	m.stop.Do(func() {
 		m.stopping.Store(true)
-		for i := range m.engines {
+		for i, e := range m.engines {
 			m.Kick(i)
+			if e != nil {
+				e.inline.Lock() // a request under way ends first
+				e.inline.Unlock()
+			}
 		}
 		m.queues.Wait()
 		if m.work != nil {
@@ -94,6 +104,8 @@ type engine struct {
 	writeThrough bool         // the driver has no flush
 	report       func(error)
 	once         sync.Once
+	inline       sync.Mutex // held by serveNow
+	failed       bool       // serveNow's queue cannot be trusted
 
 	wake  chan struct{} // holds a token if there may be something to pop
 	free  chan *request // returned by workers; has room for all
@@ -115,6 +127,19 @@ func newEngine(d *Device, m *machine, i int, q *virtio.Queue, a virtio.Activatio
 // fail reports the first error; the queue itself then refuses to go on.
 func (e *engine) fail(err error) {
 	e.once.Do(func() { e.report(err) })
+}
+
+// serveNow serves what the queue holds, for a device without goroutines.
+func (e *engine) serveNow() {
+	e.inline.Lock()
+	defer e.inline.Unlock()
+	if e.failed || e.machine.stopping.Load() {
+		return
+	}
+	if err := e.drain(); err != nil {
+		e.failed = true
+		e.fail(err)
+	}
 }
 
 // run serves the queue until it is stopped or cannot be trusted.
