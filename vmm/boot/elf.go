@@ -55,10 +55,26 @@ func (e Entry) EAX() uint32 {
 // Information writes what the kernel is told, in its own protocol, and returns the
 // address, which it finds in EBX.
 func (e Entry) Information(m Memory, command string, ram []Region) (uint32, error) {
+	if err := biosData(m); err != nil {
+		return 0, err
+	}
 	if e.PVH == 0 {
 		return MultibootInfo(m, e.Image, command, ram)
 	}
 	return StartInfo(m, command, ram)
+}
+
+// biosData leaves in the BIOS data area what kernels without a BIOS call read there:
+// where COM1 is, and how much memory lies below 1 MiB.
+func biosData(m Memory) error {
+	const area, com1, baseKiB = 0x400, 0, 0x13
+	b, err := m.View(area, 0x100)
+	if err != nil {
+		return fmt.Errorf("boot: BIOS data area: %w", err)
+	}
+	binary.LittleEndian.PutUint16(b[com1:], 0x3f8)
+	binary.LittleEndian.PutUint16(b[baseKiB:], 640)
+	return nil
 }
 
 // firstUsable is where RAM is an image's: below lie the start information and
