@@ -14,6 +14,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sys/unix"
 
+	"gvmm/vcpu"
 	"gvmm/vmm"
 )
 
@@ -139,7 +140,12 @@ func printReport(w io.Writer, r *vmm.Report) {
 
 // printRemarks says in sentences what the table cannot.
 func printRemarks(w io.Writer, r *vmm.Report) {
-	fmt.Fprintln(w, "exits per completion: KVM's exits, and the guest instructions that KVM interpreted instead of running them.")
+	if r.Engine == vcpu.AccelSoft.String() {
+		fmt.Fprintln(w, "exits per completion: soft.*, returns of the run loop to the VMM, measured; modelled.*, what a host without APIC")
+		fmt.Fprintln(w, "virtualisation and posted interrupts would have left the guest for, counted in runs without posting.")
+	} else {
+		fmt.Fprintln(w, "exits per completion: KVM's exits, and the guest instructions that KVM interpreted instead of running them.")
+	}
 	if r.Control != nil {
 		fmt.Fprintf(w, "saved: %.2f exits per completion (%.1f %% of the control run's).\n", r.Saved, 100*r.Saved/max(r.Control.ExitsPerCompletion, 1e-9))
 	}
