@@ -63,9 +63,12 @@ func (c *CPU) marked(la uint64) bool {
 
 // debugMark executes a mark: false if this is where a breakpoint is.
 func (c *CPU) debugMark() bool {
-	c.retire(-1) // it is no instruction
 	c.next = c.rip
-	return !c.stopHere()
+	if c.stopHere() {
+		return false
+	}
+	c.retire(-1) // the block counts it, and it is no instruction
+	return true
 }
 
 // stopHere reports a breakpoint at c.rip, before which the processor stops.
@@ -78,7 +81,7 @@ func (c *CPU) stopHere() bool {
 	if _, hit := slices.BinarySearch(d.Breaks, la); !hit {
 		return false
 	}
-	if d.Resume {
+	if d.Resume && la == d.ResumeAt {
 		d.Resume = false
 		return false
 	}
@@ -118,7 +121,9 @@ func (c *CPU) debugFault() bool {
 	if d.stop && d.trap.Kind == vcpu.TrapBreak {
 		return true
 	}
-	d.stop = false
+	if d.stop = false; !d.Step {
+		c.pending.And(^pendingDebug)
+	}
 	return false
 }
 

@@ -20,7 +20,7 @@ type Tracer interface {
 	Exit(c *CPU, e vcpu.Exit)
 	// Interrupt was acknowledged from the local APIC.
 	Interrupt(c *CPU, vector uint8)
-	// Event was delivered through the IDT: the processor is in front of the handler.
+	// Event was delivered through the IDT.
 	Event(c *CPU, e Event)
 	// User is a step of a user interrupt.
 	User(c *CPU, what vcpu.UserStep, value uint64)
@@ -29,7 +29,8 @@ type Tracer interface {
 // Event is an exception or interrupt.
 type Event struct {
 	Vector    uint8
-	Exception bool // raised by the processor itself
+	Exception bool   // not an interrupt, nor INT n
+	Handler   uint64 // RIP, at the CPL that it begins with
 	HasCode   bool
 	Code      uint32
 }
@@ -67,7 +68,8 @@ func (c *CPU) traceInterrupt(vector uint8) {
 
 func (c *CPU) traceEvent(e event) {
 	if t := c.config.Trace; t != nil {
-		t.Event(c, Event{Vector: e.vector, Exception: e.kind == eventFault || e.kind == eventTrap, HasCode: e.hasCode, Code: e.code})
+		exception := e.kind != eventInterrupt && e.kind != eventNMI && e.kind != eventSoft
+		t.Event(c, Event{Vector: e.vector, Exception: exception, Handler: c.next, HasCode: e.hasCode, Code: e.code})
 	}
 }
 

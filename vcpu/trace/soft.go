@@ -125,7 +125,7 @@ func (t tracer) Event(c *soft.CPU, e soft.Event) {
 		if e.Exception && e.Vector == 14 {
 			p = fmt.Appendf(p, " cr2=%x", c.CR2())
 		}
-		return fmt.Appendf(p, " rip=%x cpl%d\n", c.RIP(), c.CPL())
+		return fmt.Appendf(p, " rip=%x cpl%d\n", e.Handler, c.CPL())
 	})
 }
 
