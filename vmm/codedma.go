@@ -4,7 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"gvmm/vcpu/soft"
 	"gvmm/virtio"
 	"gvmm/vmm/memory"
 )
@@ -16,7 +15,7 @@ import (
 // again whenever a ring is about to be written.
 type codeDMA struct {
 	memory.Physical
-	machine *soft.Machine
+	machine codeOwner
 
 	armed atomic.Bool // ranges is not empty
 	mu    sync.Mutex
@@ -24,6 +23,12 @@ type codeDMA struct {
 	// impossible.
 	ranges []dmaRange
 	next   int
+}
+
+// codeOwner knows where code lies, and hears of writes to it: soft.Machine.
+type codeOwner interface {
+	Code(addr, n uint64) bool
+	Written(addr, n uint64)
 }
 
 type dmaRange struct{ addr, n uint64 }

@@ -47,6 +47,9 @@ func openSoft(m *Machine) (engine, error) {
 	} else {
 		e.clock = hostClock{tscHz()}
 	}
+	if m.config.Trace != nil {
+		m.config.Trace.SetClock(e.clock.TSC)
+	}
 	e.soft = soft.NewMachine(m.memory, e.clock)
 	e.memory = &codeDMA{Physical: m.memory.DMA(), machine: e.soft}
 	e.chip = irqchip.NewSoft(irqchip.SoftConfig{

@@ -71,6 +71,7 @@ func (k Kinds) String() string {
 // Log is a trace under way. Its methods may be called from any goroutine.
 type Log struct {
 	kinds Kinds
+	now   func() uint64 // a time stamp counter
 
 	mu  sync.Mutex
 	out *bufio.Writer
@@ -81,10 +82,14 @@ type Log struct {
 
 // New makes a trace of some kinds that is written to w in pieces.
 func New(w io.Writer, kinds Kinds) *Log {
-	l := &Log{kinds: kinds, out: bufio.NewWriterSize(w, 1<<18)}
+	l := &Log{kinds: kinds, now: vcpu.ReadTSC, out: bufio.NewWriterSize(w, 1<<18)}
 	l.write([]byte("# CPU COUNT KIND FIELDS\n"))
 	return l
 }
+
+// SetClock has events that no instruction count belongs to counted by another clock
+// than the host's. Call it before the machine runs.
+func (l *Log) SetClock(tsc func() uint64) { l.now = tsc }
 
 // Kinds are what is traced.
 func (l *Log) Kinds() Kinds { return l.kinds }
@@ -119,21 +124,21 @@ func (l *Log) write(p []byte) {
 // Exit writes an exit of a processor whose engine counts no instructions.
 func (l *Log) Exit(cpu uint32, e vcpu.Exit) {
 	if l.kinds&Exits != 0 {
-		l.write(appendExit(fmt.Appendf(nil, "%d %d ", cpu, vcpu.ReadTSC()), &e))
+		l.write(appendExit(fmt.Appendf(nil, "%d %d ", cpu, l.now()), &e))
 	}
 }
 
 // User writes a step of a user interrupt of such a processor.
 func (l *Log) User(cpu uint32, what vcpu.UserStep, value uint64) {
 	if l.kinds&User != 0 {
-		l.write(appendUser(fmt.Appendf(nil, "%d %d ", cpu, vcpu.ReadTSC()), what, value))
+		l.write(appendUser(fmt.Appendf(nil, "%d %d ", cpu, l.now()), what, value))
 	}
 }
 
 // Message writes that the remapping unit sent an interrupt: the notification of a post, or a remapped one.
 func (l *Log) Message(vector uint8) {
 	if l.kinds&User != 0 {
-		l.write(appendUser(fmt.Appendf(nil, "- %d ", vcpu.ReadTSC()), vcpu.UserMessage, uint64(vector)))
+		l.write(appendUser(fmt.Appendf(nil, "- %d ", l.now()), vcpu.UserMessage, uint64(vector)))
 	}
 }
 
