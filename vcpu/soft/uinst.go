@@ -182,6 +182,9 @@ func (c *CPU) userInterrupt() (took bool, err error) {
 		return false, nil
 	}
 	vector := c.uintr.UIRR
+	if c.sys.wait.active && c.uintr.Deliverable(registers{c}) {
+		c.leaveWait()
+	}
 	c.next = c.rip
 	took, err = c.uintr.Deliver(linearMemory{c}, registers{c})
 	if !c.settle(err) {
