@@ -10,6 +10,7 @@ static void set_state(uint8_t v)
 	uint8_t p[16];
 	for (int i = 0; i < 16; i++)
 		p[i] = pattern[i] + v;
+	__asm__ volatile("ldmxcsr %0" : : "m"((uint32_t){ 0x1f80 }));
 	__asm__ volatile("fninit; movups (%0), %%xmm0; movups (%0), %%xmm7; movups (%0), %%xmm15; fldpi; fld1" : : "r"(p) : "memory");
 }
 
