@@ -26,6 +26,9 @@ func (c *CPU) deliverFault() {
 func (c *CPU) inject(e event) {
 	c.halted = false
 	c.ignore = 0
+	if e.kind == eventInterrupt || e.kind == eventNMI {
+		c.leaveWait()
+	}
 	c.sys.wait.active = false
 	c.retire(1) // exceptions alone must not keep the processor from its clock
 	for range maxNested {

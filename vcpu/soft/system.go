@@ -233,6 +233,7 @@ type userWait struct {
 	active   bool
 	limited  bool // by IA32_UMWAIT_CONTROL
 	rip      uint64
+	next     uint64 // the address behind it
 	deadline uint64
 }
 
@@ -252,7 +253,7 @@ func (c *CPU) userWaits(in *decode.Inst) bool {
 	w := &c.sys.wait
 	now := c.tsc()
 	if !w.active || w.rip != c.rip {
-		*w = userWait{active: true, rip: c.rip, deadline: c.edxEAX()}
+		*w = userWait{active: true, rip: c.rip, next: c.next, deadline: c.edxEAX()}
 		if most := c.msr.umwaitControl &^ 3; most != 0 {
 			if end := now + most; end < w.deadline {
 				w.deadline, w.limited = end, true
@@ -280,6 +281,15 @@ func (c *CPU) userWaits(in *decode.Inst) bool {
 // waitOver reports that an event ends a wait.
 func (c *CPU) waitOver() bool {
 	return c.pending.Load()&^pendingUser != 0 || c.uintr.UIRR != 0 && c.uintr.Deliverable(registers{c})
+}
+
+// leaveWait completes a wait that an interrupt ends between two of its slices: the
+// handler returns behind it.
+func (c *CPU) leaveWait() {
+	if w := &c.sys.wait; w.active && w.rip == c.rip {
+		c.rip = w.next
+		c.endWait(false)
+	}
 }
 
 // endWait completes UMWAIT or TPAUSE: CF tells that the operating system's limit

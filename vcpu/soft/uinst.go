@@ -193,6 +193,9 @@ func (c *CPU) userInterrupt() (took bool, err error) {
 		return false, nil
 	}
 	vector := uint64(bits.Len64(c.uintr.UIRR) - 1)
+	if c.sys.wait.active && c.uintr.Deliverable(registers{c}) {
+		c.leaveWait()
+	}
 	c.next = c.rip
 	took, err = c.uintr.Deliver(linearMemory{c}, registers{c})
 	if !c.settle(err) {

@@ -70,8 +70,7 @@ func (m *machine) Stop() {
 		for i, e := range m.engines {
 			m.Kick(i)
 			if e != nil {
-				e.inline.Lock() // a request under way ends first
-				e.inline.Unlock()
+				e.settle()
 			}
 		}
 		m.queues.Wait()
@@ -140,6 +139,12 @@ func (e *engine) serveNow() {
 		e.failed = true
 		e.fail(err)
 	}
+}
+
+// settle waits until a request that serveNow has under way is done.
+func (e *engine) settle() {
+	e.inline.Lock()
+	defer e.inline.Unlock()
 }
 
 // run serves the queue until it is stopped or cannot be trusted.

@@ -122,8 +122,15 @@ static bool listed(const char *list, uint64_t n, const char *name)
 	return false;
 }
 
+static void show_monitor(uint64_t unused)
+{
+	(void)unused;
+	wrmsr(0x1a0, rdmsr(0x1a0) | 1 << 18);
+}
+
 static void find_present(void)
 {
+	try(show_monitor, 0); // IA32_MISC_ENABLE; not every processor has it
 	struct regs one = cpuid(1, 0), seven = cpuid(7, 0);
 
 	present |= cpu_count > 1 ? SMP : 0;

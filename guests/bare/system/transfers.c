@@ -67,7 +67,7 @@ TEST(transfer_syscall_and_sysret, 0)
 
 // 32-bit code at CPL 3: syscall (or what is asked), then INT3 at user_return's place of its own.
 __asm__(
-	".section .user.text\n.code32\n"
+	".section .user.text,\"ax\"\n.code32\n"
 	"user_32:\n"
 	"	mov $0x12345678, %eax\n	push %eax\n	pop %ecx\n	inc %ecx\n" // INC is a REX prefix in 64-bit code
 	"	mov %ecx, user_result\n	mov %esp, user_result+4\n	int $0x80\n"
