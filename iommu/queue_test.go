@@ -148,8 +148,7 @@ func TestQueueWrapsAround(t *testing.T) {
 
 func TestQueueLargestSizeIsServedWithoutTheCaller(t *testing.T) {
 	r := newTranslatingRig(t)
-	r.write32(spec.RegGCMD, r.read32(spec.RegGSTS)&^spec.GlobalQIE)
-	require.Zero(t, r.read32(spec.RegGSTS)&spec.GlobalQIE)
+	r.disableQueue()
 	const size = 1 << 15
 	base := uint64(buffers)
 	r.write32(spec.RegIQT, 0)
@@ -242,7 +241,7 @@ func TestRegisterInvalidationIsRefusedWhileTheQueueIsOn(t *testing.T) {
 
 func TestRegisterInvalidation(t *testing.T) {
 	r := newTranslatingRig(t)
-	r.write32(spec.RegGCMD, r.read32(spec.RegGSTS)&^spec.GlobalQIE)
+	r.disableQueue()
 	r.mapPage(ridA, 0x5000, buffers, 1, readWrite)
 	r.fill(buffers, 0xAA)
 	r.fill(buffers+4096, 0xBB)
