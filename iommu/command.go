@@ -74,8 +74,11 @@ func (u *Unit) contextCommand(c spec.ContextCommand) {
 		return
 	}
 	u.invalidateContext(v)
+	if r.waits.context = u.begun(u.newDrain(spans{})); r.waits.context == nil {
+		r.ccmd = c.Done(v.Granularity)
+		return
+	}
 	r.ccmd = spec.ContextCommand(uint64(r.ccmd) | spec.CommandICC)
-	r.waits.context = u.newDrain(spans{})
 }
 
 // iotlbCommand is a write of IOTLB: refused while the queue is on (VT-d §11.4.6.2).
@@ -91,6 +94,9 @@ func (u *Unit) iotlbCommand(c spec.IOTLBCommand) {
 	}
 	var s spans
 	s.add(u.invalidateIOTLB(v))
+	if r.waits.iotlb = u.begun(u.newDrain(s)); r.waits.iotlb == nil {
+		r.iotlb = c.Done(v.Granularity)
+		return
+	}
 	r.iotlb = spec.IOTLBCommand(uint64(r.iotlb) | spec.CommandIVT)
-	r.waits.iotlb = u.newDrain(s)
 }

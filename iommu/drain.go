@@ -91,7 +91,16 @@ type heldRequest struct {
 }
 
 // newDrain begins to wait for users of what is already taken back. The caller holds u.mu.
-func (u *Unit) newDrain(s spans) *drain { return &drain{start: u.epochs.phase.Load(), spans: s} }
+func (u *Unit) newDrain(s spans) drain { return drain{start: u.epochs.phase.Load(), spans: s} }
+
+// begun returns d for the registers to wait for, nil if it is over at once.
+func (u *Unit) begun(d drain) *drain {
+	if u.over(&d) {
+		return nil
+	}
+	kept := d
+	return &kept
+}
 
 // over reports whether all users have gone. The caller holds u.mu.
 func (u *Unit) over(d *drain) bool {

@@ -35,6 +35,9 @@ type translation struct {
 	did            uint16
 	level          uint8
 	rights         spec.SLEntry
+
+	judged *tables // those in force when it was walked
+	plain  *tables // the same if by them no part of the page is out of reach, else nil
 }
 
 func (c *iotlb) slot(did uint16, addr uint64, level int) *atomic.Pointer[translation] {
@@ -109,7 +112,7 @@ func (c *iotlb) invalidatePages(did uint16, first, last uint64) {
 
 // fillTLB walks the tables of a context for an address and keeps the translation. stale means that the context itself was taken back meanwhile: a
 // translation by its tables must not be kept.
-func (r *requester) fillTLB(c *context, addr uint64, want spec.SLEntry) (e *translation, reason spec.Reason, stale bool) {
+func (r *requester) fillTLB(t *tables, c *context, addr uint64, want spec.SLEntry) (e *translation, reason spec.Reason, stale bool) {
 	u := r.unit
 	tlb := &u.iotlb
 	s := tlb.shard(c.did, addr)
@@ -124,6 +127,11 @@ func (r *requester) fillTLB(c *context, addr uint64, want spec.SLEntry) (e *tran
 	r.misses.Add(1)
 	if reason = u.walk(c, addr, want, e); reason != 0 {
 		return nil, reason, false
+	}
+	e.judged = t
+	size := spec.LevelBytes(int(e.level))
+	if !spec.InterruptRange(e.first, size) && !spec.InterruptRange(e.to, size) && !t.protects(e.to, size) {
+		e.plain = t
 	}
 	if bit := uint32(1) << e.level; tlb.levels.Load()&bit == 0 {
 		tlb.levels.Or(bit)

@@ -119,10 +119,9 @@ func (u *Unit) serveWait(d spec.Descriptor, out []pci.Message) []pci.Message {
 	}
 	q.wait = w
 	if q.dirty {
-		d := u.newDrain(q.taken)
+		u.regs.waits.queue = u.begun(u.newDrain(q.taken))
 		q.taken, q.dirty = spans{}, false
-		if !u.over(d) {
-			u.regs.waits.queue = d
+		if u.regs.waits.queue != nil {
 			u.counts.parked++
 			return out
 		}

@@ -87,8 +87,12 @@ func (u *Unit) vendorCommand(v uint32) {
 	})
 	// Posts that were judged by what was in force before may still be under way (`iommu.md §2.5` rules 6, 8).
 	u.regs.queue.dirty = true
-	if d := u.newDrain(spans{}); !u.over(d) {
-		u.regs.waits.pools = d
+	if p := &u.regs.waits.pools; *p == nil {
+		*p = u.begun(u.newDrain(spans{}))
+	} else {
+		(*p).start = u.epochs.phase.Load()
+	}
+	if u.regs.waits.pools != nil {
 		u.startSettling()
 	}
 }

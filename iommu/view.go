@@ -33,29 +33,57 @@ func (v *DMAView) View(addr uint64, n int, write bool) ([]byte, error) {
 	if !t.translate || n <= 0 {
 		return v.physical.View(addr, n, write)
 	}
-	a, err := v.access(t, addr, uint64(n), write)
-	if err != nil {
-		return nil, err
-	}
-	at, size, err := a.next()
-	if err != nil {
-		return nil, err
-	}
-	for run := size; run < uint64(n); {
-		more, size, err := a.next()
-		switch {
-		case err != nil:
+	at, run := v.plain(t, addr, uint64(n), write)
+	if run < uint64(n) {
+		var err error
+		if at, err = v.contiguous(t, addr, uint64(n), write); err != nil {
 			return nil, err
-		case more != at+run:
-			return nil, ErrScattered
 		}
-		run += size
 	}
 	b, err := v.physical.View(at, n, write)
 	if err != nil {
 		v.aborted.Add(1)
 	}
 	return b, err
+}
+
+// plain translates as much of [addr, addr+n) as is in one page that is cached, allows it, and has nothing in it that is out of reach: where that is
+// and how long. It is the fast half of access; a length of 0 means nothing but that the slow half has to look.
+func (v *DMAView) plain(t *tables, addr, n uint64, write bool) (at, run uint64) {
+	c := v.context.entry.Load()
+	if c == nil || c.generation != v.unit.contexts.Load() || c.kind != spec.Translated {
+		return 0, 0
+	}
+	e := v.unit.iotlb.find(c.did, addr)
+	if e == nil || e.plain != t || e.rights&wanted(write) == 0 {
+		return 0, 0
+	}
+	off := addr - e.first
+	return e.to + off, min(n, spec.LevelBytes(int(e.level))-off)
+}
+
+// contiguous translates [addr, addr+n), which must be in one piece of memory.
+func (v *DMAView) contiguous(t *tables, addr, n uint64, write bool) (at uint64, err error) {
+	a, err := v.access(t, addr, n, write)
+	if err != nil {
+		return 0, err
+	}
+	at, run, err := a.next()
+	for err == nil && a.left > 0 {
+		more, size, e := a.next()
+		if err = e; e == nil && more != at+run {
+			err = ErrScattered
+		}
+		run += size
+	}
+	return at, err
+}
+
+func wanted(write bool) spec.SLEntry {
+	if write {
+		return spec.SLWrite
+	}
+	return spec.SLRead
 }
 
 // Segments appends the pieces of [addr, addr+n) to dst, in order, as few as there are runs of memory. With an error dst comes back as it was.
@@ -88,17 +116,18 @@ func (v *DMAView) segments(h *hold, dst [][]byte, addr uint64, n uint32, write b
 	out := dst
 	at, run, err := a.next()
 	for err == nil && a.left > 0 {
-		more, size, e := a.next()
-		switch {
-		case e != nil:
-			err = e
-		case more == at+run:
-			run += size
-		default:
-			if out, err = v.piece(out, at, run, write); err == nil {
-				at, run = more, size
-			}
+		more, size := v.plain(t, a.addr, a.left, write)
+		if size > 0 {
+			a.addr, a.left = a.addr+size, a.left-size
+		} else if more, size, err = a.next(); err != nil {
+			break
 		}
+		if more == at+run {
+			run += size
+			continue
+		}
+		out, err = v.piece(out, at, run, write)
+		at, run = more, size
 	}
 	if err == nil {
 		out, err = v.piece(out, at, run, write)
@@ -130,10 +159,7 @@ type access struct {
 
 // access begins a request for the n bytes at addr, at least one.
 func (v *DMAView) access(t *tables, addr, n uint64, write bool) (access, error) {
-	a := access{view: v, tables: t, context: &noContext, addr: addr, left: n, want: spec.SLRead}
-	if write {
-		a.want = spec.SLWrite
-	}
+	a := access{view: v, tables: t, context: &noContext, addr: addr, left: n, want: wanted(write)}
 	last := addr + n - 1
 	if last >= addr && spec.InterruptRange(addr, n) {
 		return a, a.refuse(denied(a.want))
@@ -151,11 +177,15 @@ func (v *DMAView) access(t *tables, addr, n uint64, write bool) (access, error) 
 
 // next translates as much as is in one page: where it is, and how long.
 func (a *access) next() (at, n uint64, err error) {
-	reason := spec.Reason(0)
 	if a.context.kind == spec.PassThrough {
 		at, n = a.addr, a.left
-	} else if at, n, reason = a.translate(); reason != 0 {
-		return 0, 0, a.refuse(reason)
+	} else {
+		e, reason := a.translate()
+		if reason != 0 {
+			return 0, 0, a.refuse(reason)
+		}
+		off := a.addr - e.first
+		at, n = e.to+off, min(a.left, spec.LevelBytes(int(e.level))-off)
 	}
 	switch {
 	case spec.InterruptRange(at, n):
@@ -168,34 +198,40 @@ func (a *access) next() (at, n uint64, err error) {
 	return at, n, nil
 }
 
-// contextTries bounds how often a request begins anew since its context was taken back under it. After the last it is refused: a guest that changes
-// its tables that fast has no right to a certain answer.
-const contextTries = 8
+// contextTries bounds how often a request begins anew since its context was taken back under it. After the last it takes the tables that it has, as
+// one that began before they were taken back, and keeps nothing.
+const contextTries = 4
 
-func (a *access) translate() (at, n uint64, reason spec.Reason) {
+// identity is the translation of a function that came to pass through while its request was under way.
+var identity = translation{level: spec.WholeLevel}
+
+// translate finds the page of the address.
+func (a *access) translate() (e *translation, reason spec.Reason) {
 	v := a.view
 	for range contextTries {
-		e := v.unit.iotlb.find(a.context.did, a.addr)
-		// An entry that does not allow it may be older than the right: giving one takes no invalidation (VT-d §6.5.3.1).
-		if e == nil || e.rights&a.want != a.want {
-			var stale bool
-			if e, reason, stale = v.fillTLB(a.context, a.addr, a.want); stale {
-				if a.context, reason = v.contextEntry(a.tables); reason != 0 {
-					return 0, 0, reason
-				}
-				if a.context.kind != spec.Translated || a.addr+(a.left-1) > a.context.limit {
-					return 0, 0, spec.ContextInvalid
-				}
-				continue
-			}
-			if reason != 0 {
-				return 0, 0, reason
-			}
+		e = v.unit.iotlb.find(a.context.did, a.addr)
+		// An entry that does not allow it may be older than the right: giving one takes no invalidation (VT-d §6.5.3.1). One that was judged by
+		// other tables is judged anew.
+		if e != nil && e.rights&a.want != 0 && e.judged == a.tables {
+			return e, 0
 		}
-		off := a.addr - e.first
-		return e.to + off, min(a.left, spec.LevelBytes(int(e.level))-off), 0
+		var stale bool
+		if e, reason, stale = v.fillTLB(a.tables, a.context, a.addr, a.want); !stale {
+			return e, reason
+		}
+		if a.context, reason = v.contextEntry(a.tables); reason != 0 {
+			return nil, reason
+		}
+		switch {
+		case a.context.kind != spec.Translated:
+			return &identity, 0
+		case a.addr+(a.left-1) > a.context.limit:
+			return nil, spec.AddressBeyond
+		}
 	}
-	return 0, 0, spec.ContextInvalid
+	v.misses.Add(1)
+	e = new(translation)
+	return e, v.unit.walk(a.context, a.addr, a.want, e)
 }
 
 // refuse counts and records a fault.

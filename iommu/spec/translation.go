@@ -128,6 +128,9 @@ func LevelBytes(level int) uint64 { return 1 << LevelShift(level) }
 // LevelShift is the lowest address bit that indexes a level.
 func LevelShift(level int) int { return 12 + 9*(level-1) }
 
+// WholeLevel is a level above all: what it maps is larger than any domain.
+const WholeLevel = 6
+
 // SLIndex is the index into a table of a level.
 func SLIndex(addr uint64, level int) uint64 { return addr >> LevelShift(level) & 0x1FF }
 
