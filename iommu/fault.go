@@ -10,10 +10,12 @@ const (
 	faultLogSize = 256
 )
 
-// Fault is a refused interrupt request, for reports.
+// Fault is a refused request, for reports.
 type Fault struct {
 	Requester pci.RequesterID
-	Index     uint16 // of the table; 0 where the request named none
+	Index     uint16 // of the interrupt-remapping table; 0 where the request named none
+	Address   uint64 // of a DMA request
+	Write     bool   // a DMA request that writes
 	Reason    spec.Reason
 	Recorded  bool // the guest was told: the entry did not disable it, and it was not collapsed or lost to an overflow
 }
@@ -43,20 +45,22 @@ func (u *Unit) Faults() []Fault {
 }
 
 // fault records a refused request, and sends the fault event if the guest asked for one. A quiet fault is one that its entry's FPD hides.
-func (u *Unit) fault(rid pci.RequesterID, index uint16, reason spec.Reason, quiet bool) {
-	u.mu.Lock()
-	recorded := !quiet && u.regs.record(spec.NewInterruptFault(uint16(rid), index, reason))
-	u.faults.add(Fault{Requester: rid, Index: index, Reason: reason, Recorded: recorded})
-	event, fire := u.regs.raise()
-	u.mu.Unlock()
-	if fire {
-		u.sendEvent(event)
+func (u *Unit) fault(f Fault, quiet bool) {
+	record := spec.NewInterruptFault(uint16(f.Requester), f.Index, f.Reason)
+	if f.Reason.DMA() {
+		record = spec.NewDMAFault(uint16(f.Requester), f.Address, !f.Write, f.Reason)
 	}
+	u.mu.Lock()
+	f.Recorded = !quiet && u.regs.record(record)
+	u.faults.add(f)
+	out := u.regs.event.take(nil)
+	u.mu.Unlock()
+	u.sendEvents(out)
 }
 
-// record puts f into the fault recording registers (`iommu.md §1.6`), and reports whether it did.
+// record puts f into the fault recording registers (VT-d §7.2.1, `iommu.md §1.6`), and reports whether it did.
 func (r *registers) record(f spec.FaultRecord) bool {
-	if r.overflow {
+	if r.fsts&spec.FaultPFO != 0 {
 		return false
 	}
 	for _, old := range r.records {
@@ -65,33 +69,32 @@ func (r *registers) record(f spec.FaultRecord) bool {
 		}
 	}
 	if r.records[r.next].Pending() {
-		r.overflow = true
+		r.fsts |= spec.FaultPFO
 		return false
 	}
+	r.condition()
 	if !r.pending() {
 		r.first = r.next
-		r.fectl |= spec.EventIP
 	}
 	r.records[r.next] = f
 	r.next = (r.next + 1) % faultRecords
 	return true
 }
 
-// clearRecord is a write of v to the upper word of record i. An event that still waits when the last record goes is no longer owed.
-func (r *registers) clearRecord(i int, v uint64) {
-	r.records[i] = r.records[i].Clear(v)
-	if !r.pending() {
-		r.fectl &^= spec.EventIP
+const faultConditions = spec.FaultPFO | spec.FaultPPF | spec.FaultIQE | spec.FaultICE | spec.FaultITE
+
+// condition makes the fault event wait for a condition that is about to be set, unless another one still waits for software (VT-d §7.3).
+func (r *registers) condition() {
+	if r.faultStatus()&faultConditions == 0 {
+		r.event.pend()
 	}
 }
 
-// raise takes the pending fault event, if there is one and it is not masked.
-func (r *registers) raise() (event pci.Message, fire bool) {
-	if r.fectl != spec.EventIP {
-		return pci.Message{}, false
+// cleared forgets an event that still waits when the last condition has gone.
+func (r *registers) cleared() {
+	if r.faultStatus()&faultConditions == 0 {
+		r.event.serviced()
 	}
-	r.fectl = 0
-	return pci.Message{Address: uint64(r.feuaddr)<<32 | uint64(r.feaddr), Data: r.fedata}, true
 }
 
 // pending is PPF.
@@ -104,10 +107,8 @@ func (r *registers) pending() bool {
 	return false
 }
 
-func (r *registers) faultStatus() (v uint32) {
-	if r.overflow {
-		v |= spec.FaultPFO
-	}
+func (r *registers) faultStatus() uint32 {
+	v := r.fsts
 	if r.pending() {
 		v |= spec.FaultPPF | uint32(r.first)<<spec.FaultFRIShift
 	}
@@ -121,12 +122,4 @@ func recordAt(off uint64) (i int, upper, ok bool) {
 		return 0, false, false
 	}
 	return int(n), off%spec.FaultRecordBytes != 0, true
-}
-
-// sendEvent sends the unit's own interrupt, which is not remapped. An address outside the interrupt range would be a memory write: it goes nowhere.
-func (u *Unit) sendEvent(m pci.Message) {
-	if (spec.Request{Address: m.Address & low, Data: m.Data}).Interrupt() {
-		// The guest sees the fault status either way; there is nobody to tell that its own event could not be delivered.
-		_ = u.cfg.Deliver.SendMSI(m)
-	}
 }

@@ -50,11 +50,21 @@ func (r *requester) postSilently(index uint16, e spec.IRTE) error {
 
 // upid is the descriptor that a user-posted entry names, if r may post there.
 func (r *requester) upid(t *tables, e spec.IRTE) (uspec.UPID, bool) {
-	if !t.admits(e.PDA(), r.unit.cfg.Domain(r.rid)) {
+	domain, ok := r.domain(t)
+	if !ok || !t.admits(e.PDA(), domain) {
 		return nil, false
 	}
 	b, err := r.unit.cfg.Memory.View(e.PDA(), uspec.UPIDBytes)
 	return b, err == nil
+}
+
+// domain is the tenant that r belongs to (`iommu.md §2.5`): ok is false while DMA is translated and r has no context entry.
+func (r *requester) domain(t *tables) (did uint16, ok bool) {
+	if !t.translate {
+		return r.unit.cfg.Domain(r.rid), true
+	}
+	c, reason := r.contextEntry(t)
+	return c.did, reason == 0
 }
 
 // owes reports whether a post by e to a descriptor in state c takes a notification.

@@ -9,18 +9,31 @@ import (
 
 var _ pci.Region = (*Unit)(nil)
 
-// registers is the state behind the register page that the path of a message does not need. Unit.mu guards it.
+// registers is the state behind the register page that the paths of messages and of DMA do not need. Unit.mu guards it.
 type registers struct {
-	irta    spec.IRTA // as written; SIRTP latches it
-	latched bool      // IRTPS
+	irta        spec.IRTA // as written; SIRTP latches it
+	latched     bool      // IRTPS
+	rtaddr      spec.RTADDR
+	rootLatched bool // RTPS
 
-	fectl, fedata, feaddr, feuaddr uint32
+	fsts    uint32 // without PPF and FRI
+	records [faultRecords]spec.FaultRecord
+	next    int            // the record that the next fault takes
+	first   int            // FRI
+	event   eventRegisters // of faults
 
-	records  [faultRecords]spec.FaultRecord
-	next     int  // the record that the next fault takes
-	first    int  // FRI
-	overflow bool // PFO
+	iqa        spec.IQA // as written; QIE latches it
+	iqt        uint64
+	iqercd     uint64
+	ics        uint32
+	completion eventRegisters // of the queue
+	queue      queueState
 
+	ccmd  spec.ContextCommand
+	iva   uint64
+	iotlb spec.IOTLBCommand
+
+	waits settling
 	pools poolRegisters
 }
 
@@ -84,9 +97,9 @@ func (u *Unit) load(off uint64) uint64 {
 	case spec.RegFSTS &^ 7:
 		return uint64(r.faultStatus()) << 32
 	case spec.RegFECTL:
-		return uint64(r.fectl) | uint64(r.fedata)<<32
+		return r.event.loadControl()
 	case spec.RegFEADDR:
-		return uint64(r.feaddr) | uint64(r.feuaddr)<<32
+		return r.event.loadAddress()
 	case spec.RegIRTA:
 		return uint64(r.irta)
 	}
@@ -96,7 +109,37 @@ func (u *Unit) load(off uint64) uint64 {
 		}
 		return r.records[i].Lo
 	}
+	if u.cfg.DMA {
+		return r.loadTranslation(off)
+	}
 	return 0
+}
+
+// loadTranslation reads the registers that exist with queued invalidation and DMA remapping.
+func (r *registers) loadTranslation(off uint64) uint64 {
+	switch off {
+	case spec.RegRTADDR:
+		return uint64(r.rtaddr)
+	case spec.RegCCMD:
+		return uint64(r.ccmd)
+	case spec.RegIQH:
+		return r.queue.head
+	case spec.RegIQT:
+		return r.iqt
+	case spec.RegIQA:
+		return uint64(r.iqa)
+	case spec.RegICS &^ 7:
+		return uint64(r.ics) << 32
+	case spec.RegIECTL:
+		return r.completion.loadControl()
+	case spec.RegIEADDR:
+		return r.completion.loadAddress()
+	case spec.RegIQERCD:
+		return r.iqercd
+	case spec.RegIOTLB:
+		return uint64(r.iotlb)
+	}
+	return 0 // IVA is write-only
 }
 
 // store writes the bytes of v that mask covers (the lower half, the upper half, or both) to the registers at off, a multiple of 8.
@@ -106,14 +149,16 @@ func (u *Unit) store(off, v, mask uint64) {
 		return
 	}
 	u.mu.Lock()
-	event, fire := u.storeLocked(off, v, mask)
-	u.mu.Unlock()
-	if fire {
-		u.sendEvent(event)
+	out := u.storeLocked(off, v, mask)
+	if u.cfg.DMA {
+		out = u.storeTranslation(off, v, mask, out)
+		out = u.settleNow(out)
 	}
+	u.mu.Unlock()
+	u.sendEvents(out)
 }
 
-func (u *Unit) storeLocked(off, v, mask uint64) (event pci.Message, fire bool) {
+func (u *Unit) storeLocked(off, v, mask uint64) (out []pci.Message) {
 	r := &u.regs
 	switch off {
 	case spec.RegGCMD:
@@ -121,37 +166,75 @@ func (u *Unit) storeLocked(off, v, mask uint64) (event pci.Message, fire bool) {
 			u.command(uint32(v))
 		}
 	case spec.RegFSTS &^ 7:
-		if uint32((v&mask)>>32)&spec.FaultPFO != 0 {
-			r.overflow = false
-		}
+		r.storeFaultStatus(uint32((v & mask) >> 32))
 	case spec.RegFECTL:
-		if mask&high != 0 {
-			r.fedata = uint32(v >> 32)
-		}
-		if mask&low != 0 {
-			r.fectl = r.fectl&spec.EventIP | uint32(v)&spec.EventIM
-			return r.raise()
-		}
+		out = r.event.storeControl(v, mask, out)
 	case spec.RegFEADDR:
-		if mask&low != 0 {
-			r.feaddr = uint32(v) &^ 3
-		}
-		if mask&high != 0 && u.cfg.X2APIC {
-			r.feuaddr = uint32(v>>32) &^ 0xFF
-		}
+		r.event.storeAddress(v, mask, u.cfg.X2APIC)
 	case spec.RegIRTA:
 		r.irta = spec.IRTA(uint64(r.irta)&^mask | v&mask).Defined(u.cfg.X2APIC)
 	}
 	if i, upper, ok := recordAt(off); ok && upper {
-		r.clearRecord(i, v&mask)
+		r.records[i] = r.records[i].Clear(v & mask)
+		r.cleared()
 	}
-	return pci.Message{}, false
+	return out
+}
+
+// storeTranslation writes the registers that exist with queued invalidation and DMA remapping.
+func (u *Unit) storeTranslation(off, v, mask uint64, out []pci.Message) []pci.Message {
+	r := &u.regs
+	switch off {
+	case spec.RegRTADDR:
+		r.rtaddr = spec.RTADDR(uint64(r.rtaddr)&^mask | v&mask).Defined()
+	case spec.RegCCMD:
+		c := spec.ContextCommand(uint64(r.ccmd)&^mask | v&mask)
+		if mask&high != 0 {
+			u.contextCommand(c)
+		} else if r.waits.context == nil {
+			r.ccmd = c
+		}
+	case spec.RegIQT:
+		if mask&low != 0 {
+			r.iqt = v & spec.IQTDefined
+		}
+	case spec.RegIQA:
+		r.iqa = spec.IQA(uint64(r.iqa)&^mask | v&mask).Defined()
+	case spec.RegICS &^ 7:
+		if uint32((v&mask)>>32)&spec.CompletionIWC != 0 {
+			r.ics = 0
+			r.completion.serviced()
+		}
+	case spec.RegIECTL:
+		return r.completion.storeControl(v, mask, out)
+	case spec.RegIEADDR:
+		r.completion.storeAddress(v, mask, u.cfg.X2APIC)
+	case spec.RegIVA:
+		r.iva = (r.iva&^mask | v&mask) & spec.IVADefined
+	case spec.RegIOTLB:
+		if mask&high != 0 {
+			u.iotlbCommand(spec.IOTLBCommand(v & mask))
+		}
+	}
+	return out
+}
+
+// storeFaultStatus clears what is written 1. The queue goes on where IQE stopped it.
+func (r *registers) storeFaultStatus(v uint32) {
+	r.fsts &^= v & (spec.FaultPFO | spec.FaultIQE | spec.FaultICE | spec.FaultITE)
+	if r.fsts&spec.FaultIQE == 0 {
+		r.iqercd = 0
+	}
+	r.cleared()
 }
 
 func (u *Unit) capabilities() uint64 {
 	v := spec.CapFaultRecords(faultRecords) | spec.CapESIRTPS
 	if u.cfg.Posted {
 		v |= spec.CapPI
+	}
+	if u.cfg.DMA {
+		v |= spec.CapTranslation(u.cfg.Width)
 	}
 	return v
 }
@@ -161,35 +244,8 @@ func (u *Unit) extendedCapabilities() uint64 {
 	if u.cfg.X2APIC {
 		v |= spec.EcapEIM
 	}
-	return v
-}
-
-// status is GSTS.
-func (u *Unit) status() (v uint32) {
-	t := u.live.Load()
-	if t.enabled {
-		v |= spec.GlobalIRE
-	}
-	if t.compat {
-		v |= spec.GlobalCFI
-	}
-	if u.regs.latched {
-		v |= spec.GlobalSIRTP
+	if u.cfg.DMA {
+		v |= spec.EcapTranslation
 	}
 	return v
-}
-
-// command is a write of GCMD. It has taken effect when it returns; commands that the capabilities do not offer change nothing (`iommu.md §1.3`).
-func (u *Unit) command(v uint32) {
-	if v&spec.GlobalSIRTP != 0 {
-		u.regs.latched = true
-	}
-	u.change(func(t *tables) {
-		if v&spec.GlobalSIRTP != 0 {
-			t.irta = u.regs.irta
-		}
-		// Without a table there is nothing to remap by.
-		t.enabled = v&spec.GlobalIRE != 0 && u.regs.latched
-		t.compat = v&spec.GlobalCFI != 0
-	})
 }

@@ -7,10 +7,12 @@ import (
 
 // requester is the sender of one requester id. Everything that its messages change is its own.
 type requester struct {
-	unit *Unit
-	rid  pci.RequesterID
+	unit    *Unit
+	rid     pci.RequesterID
+	section section // of posts
 	counters
-	storm *storm // nil: notifications are not bounded
+	storm   *storm // nil: notifications are not bounded
+	context contextCache
 }
 
 func newRequester(u *Unit, rid pci.RequesterID) *requester {
@@ -25,6 +27,15 @@ var _ pci.MSISender = (*requester)(nil)
 
 // SendMSI implements [pci.MSISender]: ErrRefused for a message that the guest's tables refuse, else what the local APICs answer.
 func (r *requester) SendMSI(m pci.Message) error {
+	e := &r.unit.epochs
+	p := e.enter(&r.section)
+	err := r.message(m)
+	e.leave(&r.section, p)
+	return err
+}
+
+// message is SendMSI inside a section: what it finds in the tables holds until it is done.
+func (r *requester) message(m pci.Message) error {
 	q := spec.Request{Address: m.Address, Data: m.Data}
 	if !q.Interrupt() {
 		r.stray.Add(1)
@@ -60,23 +71,21 @@ func (r *requester) SendMSI(m pci.Message) error {
 	}
 }
 
-// entry reads and judges the table entry at index, which is inside the table. The reason is 0 for an entry that serves r.
+// entry finds and judges the table entry at index, which is inside the table. The reason is 0 for an entry that serves r.
 // An entry that could not be read is zero.
 func (r *requester) entry(t *tables, index uint32) (e spec.IRTE, reason spec.Reason) {
-	addr := t.irta.Base() + uint64(index)*spec.IRTEBytes
-	if addr < t.irta.Base() {
-		return e, spec.TableUnreadable
+	u := r.unit
+	if !t.caching {
+		if e, reason = u.readEntry(t, index); reason != 0 {
+			return e, reason
+		}
+	} else if cached := u.entries.find(index); cached != nil {
+		e = cached.entry
+	} else if e, reason = u.fillEntry(index); reason != 0 {
+		return e, reason
 	}
-	// One access: a guest switches formats by exchanging all 16 bytes, and halves of two entries would name an address that nobody chose.
-	lo, hi, err := r.unit.cfg.Memory.Load128(addr)
-	if err != nil {
-		return e, spec.TableUnreadable
-	}
-	e = spec.IRTE{Lo: lo, Hi: hi}
 	switch {
-	case !e.Present():
-		return e, spec.EntryNotPresent
-	case e.Posted() && !r.unit.cfg.Posted, e.UserPosted() && !t.userPosted, e.Malformed():
+	case e.UserPosted() && !t.userPosted:
 		return e, spec.EntryReserved
 	case !e.Source().Admits(uint16(r.rid)):
 		return e, spec.SourceRefused
@@ -99,7 +108,7 @@ func remapped(e spec.IRTE, x2apic bool) spec.Message {
 // refuse counts and records a fault; quiet keeps the guest's fault records out of it.
 func (r *requester) refuse(index uint16, reason spec.Reason, quiet bool) error {
 	r.countFault(reason)
-	r.unit.fault(r.rid, index, reason, quiet)
+	r.unit.fault(Fault{Requester: r.rid, Index: index, Reason: reason}, quiet)
 	return ErrRefused
 }
 

@@ -7,7 +7,7 @@ import (
 	"gvmm/vmm/pci"
 )
 
-// RequesterStats counts the messages of one requester since the unit was made.
+// RequesterStats counts the messages and the DMA of one requester since the unit was made.
 type RequesterStats struct {
 	Requester   pci.RequesterID
 	Passed      uint64 // unremapped, to the local APICs
@@ -20,23 +20,22 @@ type RequesterStats struct {
 	Deferred    uint64 // posts whose notification the storm bound held back; one that came later counts in Notified too
 	Undelivered uint64 // messages and notifications that the local APICs returned an error for
 	Stray       uint64 // messages to an address that is no interrupt
+	Misses      uint64 // translations that took a walk of the tables
+	Aborted     uint64 // DMA requests to what is no memory, wherever they were translated to
 	Faults      map[spec.Reason]uint64
 }
 
-const (
-	firstReason = spec.RequestReserved
-	reasonSlots = spec.PoolDenied - firstReason + 1
-)
+const reasonSlots = spec.ProtectedMemory + 1
 
 // counters are what RequesterStats is read from.
 type counters struct {
 	passed, remapped, posted, userPosted      atomic.Uint64
 	notified, coalesced, suppressed, deferred atomic.Uint64
-	undelivered, stray                        atomic.Uint64
+	undelivered, stray, misses, aborted       atomic.Uint64
 	faults                                    [reasonSlots]atomic.Uint64
 }
 
-func (c *counters) countFault(reason spec.Reason) { c.faults[reason-firstReason].Add(1) }
+func (c *counters) countFault(reason spec.Reason) { c.faults[reason].Add(1) }
 
 func (c *counters) countPost(user bool) {
 	c.posted.Add(1)
@@ -45,10 +44,12 @@ func (c *counters) countPost(user bool) {
 	}
 }
 
-// refused is the sum of all faults.
+// refused is the sum of all faults of interrupt requests.
 func (c *counters) refused() (n uint64) {
 	for i := range c.faults {
-		n += c.faults[i].Load()
+		if !spec.Reason(i).DMA() {
+			n += c.faults[i].Load()
+		}
 	}
 	return n
 }
@@ -77,11 +78,13 @@ func (r *requester) stats() RequesterStats {
 		Deferred:    r.deferred.Load(),
 		Undelivered: r.undelivered.Load(),
 		Stray:       r.stray.Load(),
+		Misses:      r.misses.Load(),
+		Aborted:     r.aborted.Load(),
 		Faults:      make(map[spec.Reason]uint64),
 	}
 	for i := range r.faults {
 		if n := r.faults[i].Load(); n != 0 {
-			s.Faults[firstReason+spec.Reason(i)] = n
+			s.Faults[spec.Reason(i)] = n
 		}
 	}
 	return s
@@ -95,4 +98,22 @@ func (u *Unit) sum(counter func(*counters) uint64) (n uint64) {
 		n += counter(&r.counters)
 	}
 	return n
+}
+
+// QueueStats counts what the invalidation queue did since the unit was made.
+type QueueStats struct {
+	Invalidations uint64
+	Waits         uint64 // completed
+	Parked        uint64 // of the waits, those that waited for a user of what was taken back
+	Errors        uint64 // that stopped the queue
+}
+
+type queueCounts struct{ invalidations, waits, parked, queueErrors uint64 }
+
+// Queue returns the counts of the invalidation queue.
+func (u *Unit) Queue() QueueStats {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c := u.counts
+	return QueueStats{Invalidations: c.invalidations, Waits: c.waits, Parked: c.parked, Errors: c.queueErrors}
 }

@@ -118,6 +118,15 @@ func (s *storm) next() (index uint32, ok bool) {
 // release notifies for index what is still to be notified, and reports false if that takes a token and there is none. The entry is judged anew:
 // a binding that was revoked since the post is not touched.
 func (s *storm) release(index uint32) bool {
+	e := &s.r.unit.epochs
+	p := e.enter(&s.r.section)
+	sent := s.releaseInside(index)
+	e.leave(&s.r.section, p)
+	return sent
+}
+
+// releaseInside is release inside a section of the requester's.
+func (s *storm) releaseInside(index uint32) bool {
 	r := s.r
 	t := r.unit.live.Load()
 	if !t.enabled || index >= t.irta.Entries() {

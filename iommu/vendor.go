@@ -38,7 +38,11 @@ func (u *Unit) loadVendor(off uint64) uint64 {
 	t, p := u.live.Load(), &u.regs.pools
 	switch off {
 	case spec.VendorRegControl:
-		return uint64(t.vendorControl()) | uint64(t.vendorControl()|p.status())<<32
+		status := t.vendorControl() | p.status()
+		if u.regs.waits.pools != nil {
+			status |= spec.VendorRevoking
+		}
+		return uint64(t.vendorControl()) | uint64(status)<<32
 	case spec.VendorRegBase:
 		return p.base
 	case spec.VendorRegCount:
@@ -81,6 +85,16 @@ func (u *Unit) vendorCommand(v uint32) {
 			p.refused = !p.loaded
 		}
 	})
+	// Posts that were judged by what was in force before may still be under way (`iommu.md §2.5` rules 6, 8).
+	u.regs.queue.dirty = true
+	if p := &u.regs.waits.pools; *p == nil {
+		*p = u.begun(u.newDrain(spans{}))
+	} else {
+		(*p).start = u.epochs.phase.Load()
+	}
+	if u.regs.waits.pools != nil {
+		u.startSettling()
+	}
 }
 
 // vendorControl is the control register.

@@ -40,7 +40,9 @@ func (q *Queue) Pop(c *Chain) (bool, error) {
 	if q.Ready != nil && !q.Ready() {
 		return false, nil
 	}
+	section := q.enter()
 	ok, err := q.pop(c)
+	q.leave(section)
 	if err != nil {
 		return false, q.fail(err)
 	}
@@ -61,7 +63,11 @@ func (q *Queue) pop(c *Chain) (bool, error) {
 	c.Head = head
 	c.Readable, c.Writable = c.Readable[:0], c.Writable[:0]
 	c.ReadLen, c.WriteLen = 0, 0
+	if err := q.begin(head); err != nil {
+		return false, err
+	}
 	if err := q.walk(c, head); err != nil {
+		q.end(head)
 		return false, fmt.Errorf("chain %d: %w", head, err)
 	}
 	q.next++
@@ -90,6 +96,8 @@ func (q *Queue) look() (bool, error) {
 // More tells whether Pop would find another chain. Like Pop it belongs to the
 // popping goroutine.
 func (q *Queue) More() bool {
+	section := q.enter()
+	defer q.leave(section)
 	more, err := q.look()
 	return more && err == nil
 }

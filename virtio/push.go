@@ -8,6 +8,9 @@ import "encoding/binary"
 func (q *Queue) Push(head uint16, written uint32) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.end(head)
+	section := q.enter()
+	defer q.leave(section)
 	// Before it is published: the driver may make the entry available again,
 	// and Pop may find it, before Push returns.
 	q.inFlight.Add(-1)
@@ -53,6 +56,7 @@ func (q *Queue) put32(addr uint64, v uint32) error {
 // Notify raises the interrupt if the driver wants one for what has been pushed
 // since the last Notify, and reports whether it did (§2.7.7).
 func (q *Queue) Notify() (bool, error) {
+	section := q.enter()
 	q.mu.Lock()
 	old, now := q.signaled, q.used
 	q.signaled = now
@@ -61,6 +65,7 @@ func (q *Queue) Notify() (bool, error) {
 		wanted, err = q.wantsInterrupt(old, now)
 	}
 	q.mu.Unlock()
+	q.leave(section)
 	switch {
 	case err != nil:
 		return false, q.fail(err)
@@ -96,7 +101,10 @@ func (q *Queue) DisableKicks() error {
 	if q.EventIdx {
 		return nil
 	}
-	if err := q.setFlags(usedNoNotify); err != nil {
+	section := q.enter()
+	err := q.setFlags(usedNoNotify)
+	q.leave(section)
+	if err != nil {
 		return q.fail(err)
 	}
 	return nil
@@ -108,7 +116,10 @@ func (q *Queue) EnableKicks() (more bool, err error) {
 	if err := q.Err(); err != nil {
 		return false, err
 	}
-	if more, err = q.enableKicks(); err != nil {
+	section := q.enter()
+	more, err = q.enableKicks()
+	q.leave(section)
+	if err != nil {
 		return false, q.fail(err)
 	}
 	return more, nil

@@ -20,6 +20,7 @@ var (
 	ErrTooLarge        = errors.New("virtio: descriptor chain has too many bytes")
 	ErrOrder           = errors.New("virtio: readable descriptor after a writable one")
 	ErrAddress         = errors.New("virtio: address is not memory")
+	ErrInFlight        = errors.New("virtio: chain is in flight already")
 )
 
 // DefaultMaxBytes is how much one chain may describe unless a queue is told
@@ -59,6 +60,9 @@ type QueueConfig struct {
 type Queue struct {
 	QueueConfig
 	mask uint16
+
+	client   Client         // DMA, if addresses can be taken back; else nil
+	requests []atomic.Int32 // of client's, plus 1, by the head of the chain in flight
 
 	// The popping side.
 	avail uint16   // avail.idx when last read
@@ -103,7 +107,61 @@ func NewQueue(c QueueConfig) (*Queue, error) {
 	if c.Counters == nil {
 		c.Counters = new(Counters)
 	}
-	return &Queue{QueueConfig: c, mask: c.Size - 1}, nil
+	q := &Queue{QueueConfig: c, mask: c.Size - 1}
+	if r, ok := c.DMA.(Revocable); ok {
+		q.client = r.Client(int(c.Size))
+		q.DMA = q.client
+		q.requests = make([]atomic.Int32, c.Size)
+	}
+	return q, nil
+}
+
+// Close gives up all that is in flight. Its device has stopped before.
+func (q *Queue) Close() {
+	if q.client != nil {
+		q.client.Close()
+	}
+}
+
+// enter and leave bracket each use of ring views.
+func (q *Queue) enter() (section uint64) {
+	if q.client == nil {
+		return 0
+	}
+	return q.client.Enter()
+}
+
+func (q *Queue) leave(section uint64) {
+	if q.client != nil {
+		q.client.Leave(section)
+	}
+}
+
+// begin starts the request of a chain. A head that is in flight is refused:
+// whose addresses are still in use could not be told when one of the two ends.
+func (q *Queue) begin(head uint16) error {
+	if q.client == nil || head >= q.Size {
+		return nil // the walk refuses such a head
+	}
+	if q.requests[head].Load() != 0 {
+		return fmt.Errorf("%w: %d", ErrInFlight, head)
+	}
+	request, ok := q.client.Begin()
+	if !ok {
+		return ErrOverrun
+	}
+	q.requests[head].Store(int32(request) + 1)
+	return nil
+}
+
+// end ends the request of a chain.
+func (q *Queue) end(head uint16) {
+	if q.client == nil || head >= q.Size {
+		return
+	}
+	if request := q.requests[head].Swap(0); request != 0 {
+		q.client.End(int(request) - 1)
+	}
 }
 
 // CheckLayout tells whether a split queue can stand there: size a power of two

@@ -208,7 +208,7 @@ func TestReasonsAreNamed(t *testing.T) {
 		require.False(t, seen[r.String()])
 		seen[r.String()] = true
 	}
-	require.Equal(t, "fault reason 0x2f", Reason(0x2F).String())
+	require.Equal(t, "fault reason 0x30", Reason(0x30).String())
 }
 
 func TestTableAddress(t *testing.T) {

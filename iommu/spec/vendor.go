@@ -9,7 +9,8 @@ import "encoding/binary"
 //	04 version  32 RO  VendorVersion
 //	08 control  32 RW  bit 0 UPM_EN (0 at reset): accept user-posted entries
 //	                   bit 1 LOAD: take the pool table over now; reads as 0
-//	0C status   32 RO  bit 0 UPM_EN; bit 1 a pool table is in force; bit 2 the last LOAD was refused, no pool is in force
+//	0C status   32 RO  bit 0 UPM_EN; bit 1 a pool table is in force; bit 2 the last LOAD was refused, no pool is in force;
+//	                   bit 3 REVOKING: posts that were judged by the table before the last write of control may still be under way
 //	10 base     64 RW  guest-physical address of the pool table, PoolBytes aligned
 //	18 count    32 RW  entries of the pool table, at most MaxPools
 //	1C wake     32 RW  bits 7:0: the vector for urgent posts to a receiver that does not run; below 16, none is sent
@@ -40,6 +41,7 @@ const (
 	VendorLoad        = uint32(1) << 1 // control
 	VendorLoaded      = uint32(1) << 1 // status
 	VendorLoadRefused = uint32(1) << 2 // status
+	VendorRevoking    = uint32(1) << 3 // status
 
 	MaxPools = 1024
 )

@@ -65,6 +65,7 @@ func (t *Transport) activate() {
 			return
 		}
 		a.Queues[i] = q
+		t.open = append(t.open, q)
 	}
 	running, err := t.device.Activate(a)
 	if err != nil {
@@ -112,6 +113,10 @@ func (t *Transport) reset() {
 	if r := t.running.Swap(nil); r != nil {
 		r.Stop()
 	}
+	for _, q := range t.open {
+		q.Close()
+	}
+	t.open = nil
 	t.clear()
 }
 

@@ -72,6 +72,7 @@ type Transport struct {
 	isr          atomic.Uint32
 	configVector atomic.Uint32
 	running      atomic.Pointer[active]
+	open         []*virtio.Queue // since the last reset
 }
 
 // active holds the device while it is activated.
