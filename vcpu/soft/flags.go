@@ -170,6 +170,12 @@ func (c *CPU) carry() uint64 {
 	case classAdd:
 		mask := ^uint64(0) >> (64 - 8<<log)
 		return lessBit(c.flagR, c.flagB&mask)
+	case classAdc: // no more than the source, if something was carried
+		mask := ^uint64(0) >> (64 - 8<<log)
+		return 1 - lessBit(c.flagB&mask, c.flagR)
+	case classSbb:
+		mask := ^uint64(0) >> (64 - 8<<log)
+		return 1 - lessBit(c.flagB&mask, (c.flagR+c.flagB+1)&mask)
 	}
 	return c.arith() & flagCF
 }

@@ -1388,17 +1388,18 @@ look:
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
 		return
 	}
+find:
+	b = nil
 	if c.flat {
-		j := &c.cache.jumps[jumpIndex(c.rip)]
-		if j.rip == c.rip && j.context == c.context && j.block.key != dead {
+		if j := &c.cache.jumps[jumpIndex(c.rip)]; j.rip == c.rip && j.context == c.context && j.block.key != dead {
 			b = j.block
-			goto run
 		}
 	}
-find:
-	if b = c.find(); b == nil {
-		c.except()
-		return
+	if b == nil {
+		if b = c.find(); b == nil {
+			c.except()
+			return
+		}
 	}
 	goto run
 
