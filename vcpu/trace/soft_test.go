@@ -127,7 +127,7 @@ func TestExceptionsAndInterruptsAreNamed(t *testing.T) {
 	for want, code := range map[string][]byte{
 		"0 irq deliver 6 #UD rip=5000 cpl0":          {0x0f, 0x0b},
 		"0 irq deliver 3 #BP rip=5000 cpl0":          {0xcc},
-		"0 irq deliver 6 rip=5000 cpl0":              {0xcd, 0x06}, // INT n is no exception
+		"0 irq deliver 6 rip=5000 cpl0":              {0xcd, 0x06},                      // INT n is no exception
 		"0 irq deliver d #GP error=38 rip=5000 cpl0": {0xb8, 0x38, 0, 0, 0, 0x8e, 0xd8}, // MOV DS, of no segment
 	} {
 		program := append(append([]byte(nil), loadTables...), 0xbc, 0, 0x80, 0, 0) // and ESP
