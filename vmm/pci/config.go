@@ -21,6 +21,7 @@ const (
 	offSubsystemID     = 0x2E
 	offCapabilities    = 0x34
 	offInterruptLine   = 0x3C
+	offInterruptPin    = 0x3D
 	headerEnd          = 0x40
 )
 

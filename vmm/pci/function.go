@@ -23,9 +23,10 @@ type IDs struct {
 	SubsystemVendor, Subsystem uint16
 }
 
-// Function is one PCI function with a type 0 header and no INTx pin.
+// Function is one PCI function with a type 0 header, and with no INTx
+// pin unless AddPin gives it one.
 //
-// It is built first (AddBAR, AddCapability, AddMSIX, OnBusMaster), then put on
+// It is built first (AddBAR, AddCapability, AddMSIX, AddMSI, AddPin, OnBusMaster), then put on
 // a [Bus]; from then on its configuration space is the guest's, and its
 // methods may be called from any goroutine.
 type Function struct {
@@ -39,6 +40,11 @@ type Function struct {
 	handlers []Window
 	msix     *MSIX
 	msixCap  int
+	msi      *MSI
+	msiCap   int
+	line     func(high bool) // INTA#, nil if there is none
+	asserted bool
+	high     bool // the pin
 	decoder  AddressSpace
 
 	master   atomic.Bool
@@ -134,6 +140,10 @@ func (f *Function) follow() (released bool) {
 			f.onMaster(on)
 		}
 	}
+	if f.msi != nil {
+		f.msi.follow(f.space, f.msiCap, f.master.Load())
+	}
+	f.drive()
 	return f.decode()
 }
 
@@ -146,6 +156,7 @@ func (f *Function) Reset() {
 		return
 	}
 	copy(f.space, f.reset)
+	f.asserted = false
 	f.follow()
 	if f.msix != nil {
 		f.msix.reset()
