@@ -2,15 +2,16 @@
 GO ?= go
 OUT := out
 FUZZTIME ?= 10s
+DIFFTEST ?= 10000000
 PACKAGES := ./...
 # Where goroutines share memory, the tests run a second time under the race detector.
 RACE := ./uintr/... ./iommu/... ./virtio/... ./irqchip/... ./kvm/... ./vcpu/... ./vmm/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images run test race lint fmt fuzz bench clean
+.PHONY: help setup build images run test difftest lint fmt fuzz bench bench-qemu clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: # what a fresh machine with Go may lack: gcc, for the guests
 	@command -v $(GO) >/dev/null || { echo "gvmm needs Go 1.26 or newer in PATH" >&2; exit 2; }
@@ -38,6 +39,9 @@ test: setup ## all tests, fast ones first, then again under the race detector
 	$(GO) test -count=1 -timeout 300s $(PACKAGES)
 	$(GO) test -race -short -count=1 -timeout 300s $(RACE)
 
+difftest: setup ## DIFFTEST [10^7] random instructions, half of them 32-bit code, on the software CPU and on the host's
+	GVMM_DIFFTEST=$$(($(DIFFTEST) / 2)) $(GO) test -count=1 -timeout 60m -v -run 'InstructionsDoAsTheHost' ./vcpu/soft
+
 lint: setup ## gofmt, vet, staticcheck
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted" >&2; exit 1; }
 	$(GO) vet $(PACKAGES)
@@ -57,6 +61,14 @@ fuzz: setup ## every fuzz target for FUZZTIME [10s]
 bench: build images ## benchmarks, and what a completion costs in each way
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 	bin/gvmm bench exits --image $(OUT)/guest.img
+	bin/gvmm bench uipi --image $(OUT)/uipi.img
+
+bench-qemu: build images ## the software CPU beside QEMU's translator; installs qemu-system-x86 by apt if it is missing
+	@command -v qemu-system-x86_64 >/dev/null || { \
+		echo "installing qemu-system-x86"; \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends qemu-system-x86; \
+		else sudo apt-get update -q && sudo apt-get install -qy --no-install-recommends qemu-system-x86; fi; }
+	bin/gvmm bench vs-qemu --image $(OUT)/loops.img
 
 clean: ## what was built
 	rm -rf bin $(OUT)
