@@ -98,15 +98,21 @@ func (c *CPU) writeCR0(v uint64) bool {
 	return true
 }
 
-// pointers judges the four PDPTEs of PAE paging at a CR3: reserved bits of a
-// present one are #GP(0).
+// pointers loads the four PDPTEs of PAE paging from a CR3: SDM 3 §4.4.1. Reserved
+// bits of a present one are #GP(0), and none is loaded.
 func (c *CPU) pointers(cr3 uint64) bool {
-	for i := range uint64(4) {
-		e, ok := c.machine.load64(cr3&0xffffffe0 + i*8)
-		if ok && e&pteP != 0 && (e&pdpteBadLow != 0 || e>>physicalBits != 0) {
+	var all [4]uint64
+	for i := range all {
+		e, ok := c.machine.load64(cr3&0xffffffe0 + uint64(i)*8)
+		if !ok {
+			e = 0
+		}
+		if e&pteP != 0 && (e&pdpteBadLow != 0 || e>>physicalBits != 0) {
 			return c.gp0()
 		}
+		all[i] = e
 	}
+	c.pdptes = all
 	return true
 }
 

@@ -135,8 +135,9 @@ type CPU struct {
 	flush
 	cache   blocks
 	inbox   inbox
-	buffer  [8]byte // of an access that is not one load or store
-	ordered uint32  // see order
+	buffer  [8]byte   // of an access that is not one load or store
+	ordered uint32    // see order
+	pdptes  [4]uint64 // of PAE paging, as CR3 was loaded
 
 	budget int64  // instructions until the run loop looks at the clock
 	limit  uint64 // instructions retired when the budget is used up

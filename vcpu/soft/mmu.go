@@ -65,13 +65,10 @@ func (c *CPU) walk(la uint64) (p page, marks [5]uint64, n int, code uint32, ok b
 	level, table := 4, c.cr3&pteAddress
 	switch {
 	case c.efer&eferLMA == 0:
-		// PAE: four pointers, without rights.
-		e, found := c.machine.load64(c.cr3&0xffffffe0 + la>>30&3*8)
-		if !found || e&pteP == 0 {
+		// PAE: four pointers, without rights, judged when they were loaded.
+		e := c.pdptes[la>>30&3]
+		if e&pteP == 0 {
 			return p, marks, 0, 0, false
-		}
-		if e&(uint64(1)<<63-1<<physicalBits|0x1e6) != 0 || e&pteNX != 0 {
-			return p, marks, 0, pfPresent | pfReserved, false
 		}
 		level, table = 2, e&pteAddress
 		reserved |= 0x7ff << 52

@@ -55,6 +55,7 @@ func TestPagingModes(t *testing.T) {
 			c.cr4 |= x.cr4
 			c.efer &^= x.efer
 			x.set(r)
+			require.True(t, x.long || x.cr4&cr4PAE == 0 || c.pointers(c.cr3))
 			c.flushTLB(true)
 			c.updateMode()
 			for range 2 { // the accessed bits that the first one leaves do not matter

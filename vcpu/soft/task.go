@@ -210,6 +210,9 @@ func (c *CPU) startTask(d *descriptor, sel uint16, wide bool, t *taskImage) bool
 	if wide && c.cr0&cr0PG != 0 && t.cr3 != c.cr3 {
 		c.cr3 = t.cr3
 		c.flushTLB(false)
+		if c.cr4&cr4PAE != 0 && !c.pointers(c.cr3) {
+			return false
+		}
 	}
 	if !wide {
 		t.eflags |= c.rflags &^ 0xffff & (flagAC | flagID | flagVIF | flagVIP)
