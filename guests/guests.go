@@ -29,6 +29,7 @@ const (
 	UIPI   = "uipi"   // times SENDUIPI
 	Loops  = "loops"  // times loops, on any machine
 	System = "system" // kernel code only: what a machine does, test by test
+	Legacy = "legacy" // the same outside long mode, started by multiboot
 )
 
 // one build at a time: images share make's output folder.

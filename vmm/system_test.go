@@ -75,7 +75,7 @@ func systemImage(t *testing.T, name string) string {
 }
 
 func TestTheSoftwareCPUBehavesAsAMachineDoes(t *testing.T) {
-	for _, image := range []string{guests.System} {
+	for _, image := range []string{guests.System, guests.Legacy} {
 		for _, cpus := range []int{1, 4} {
 			t.Run(fmt.Sprintf("%s %d", image, cpus), func(t *testing.T) {
 				o := runSystem(t, Config{Image: systemImage(t, image), CPUs: cpus, UINTR: true, Accel: vcpu.AccelSoft, Command: "text=as given"})
