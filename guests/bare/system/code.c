@@ -186,8 +186,8 @@ TEST(code_that_another_CPU_changes, SMP)
 	shared_la = page_alloc();
 	for (uint32_t cpu = 1; cpu < cpu_count; cpu++) {
 		order = 0;
-		on_cpu(cpu, runs_code, 200);
-		for (uint32_t i = 1; i <= 200; i++) {
+		on_cpu(cpu, runs_code, 50);
+		for (uint32_t i = 1; i <= 50; i++) {
 			writer(shared_la, i + cpu * 1000);
 			order = 2 * i;
 			WAIT_FOR(order == 2 * i + 1);

@@ -255,6 +255,7 @@ TEST(platform_clocks_agree, PC)
 TEST(platform_pit_latch_and_status, PC)
 {
 	pit_program(0x34, 0x8000);
+	pause_ticks(100000); // the count is there with the next clock
 	outb(0x43, 0x00); // latch counter 0
 	uint16_t a = inb(0x40);
 	a |= inb(0x40) << 8;
