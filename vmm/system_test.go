@@ -151,6 +151,9 @@ var interpretedCannot = []struct {
 }
 
 func TestKVMBehavesAsAMachineDoes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("nothing here that the race detector sees")
+	}
 	system, err := kvm.Open(kvm.DefaultPath)
 	if err != nil {
 		t.Skipf("needs KVM: %v", err)

@@ -617,8 +617,8 @@ TEST(time_stamps_never_go_back, SMP)
 {
 	last_tsc = 0, turn = 0;
 	for (uint32_t i = 1; i < cpu_count; i++)
-		on_cpu(i, pass_tsc, 30);
-	pass_tsc(30);
+		on_cpu(i, pass_tsc, 10);
+	pass_tsc(10);
 	for (uint32_t i = 1; i < cpu_count; i++)
 		finish(i);
 }

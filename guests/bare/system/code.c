@@ -258,7 +258,7 @@ TEST(code_patched_with_a_breakpoint_while_others_run_it, SMP)
 	stop = 0, seen_value = 0;
 	for (uint32_t c = 1; c < cpu_count; c++)
 		on_cpu(c, run_patched, (uint64_t)&stop);
-	for (uint32_t i = 2; i <= 100; i++) {
+	for (uint32_t i = 2; i <= 12; i++) {
 		volatile uint8_t *p = (uint8_t *)shared_la;
 		p[0] = 0xcc;
 		for (uint32_t c = 1; c < cpu_count; c++) {
