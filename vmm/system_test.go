@@ -142,7 +142,7 @@ var interpretedCannot = []struct {
 		"exception_double_fault",
 	}},
 	{"an interrupt that becomes deliverable while CPL 0 is interpreted comes late", []string{
-		"apic_a_vector_is_kept_once", "apic_nesting_follows_priorities", "apic_self_in_all_ways", "apic_software_disabled",
+		"debug_popf_and_cr8_let_interrupts_in_at_once", "apic_a_vector_is_kept_once", "apic_nesting_follows_priorities", "apic_self_in_all_ways", "apic_software_disabled",
 		"apic_task_priority_holds_interrupts_back", "apic_without_EOI_nothing_of_that_class_comes", "apic_destinations",
 	}},
 	{"KVM's local APIC has no ESR and judges its registers less", []string{

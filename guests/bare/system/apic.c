@@ -641,3 +641,60 @@ TEST(time_stamp_of_one_CPU_never_goes_back, 0)
 	CHECK_EQ((rdmsr(0x3b) - adjust + (1ull << 39)) >> 40, 2);
 	wrmsr(0x3b, adjust);
 }
+
+static volatile uint64_t halted_for_nmi;
+static void halt_without_interrupts(uint64_t to)
+{
+	cli();
+	halted_for_nmi = 1;
+	__asm__ volatile("hlt" : : : "memory");
+	*(volatile uint64_t *)to = 7;
+}
+
+TEST(apic_nmi_wakes_a_HLT_that_no_interrupt_may, SMP)
+{
+	static volatile uint64_t got;
+
+	for (uint32_t c = 1; c < cpu_count; c++) {
+		got = halted_for_nmi = 0;
+		on_cpu(c, halt_without_interrupts, (uint64_t)&got);
+		WAIT_FOR(halted_for_nmi);
+		for (int i = 0; i < 20000; i++)
+			pause();
+		apic_ipi(c, 0x4000 | 0xf3); // IF is 0 there
+		for (int i = 0; i < 20000; i++)
+			pause();
+		CHECK_EQ(got, 0);
+		for (int i = 0; i < 100 && !got; i++) { // it may not have reached HLT before
+			apic_ipi(c, 0x4400);
+			uint64_t b = rdtsc();
+			while (!got && rdtsc() - b < 100000000)
+				pause();
+		}
+		CHECK_EQ(got, 7);
+		finish(c);
+	}
+}
+
+TEST(apic_timer_interrupts_strings, 0)
+{
+	uint64_t from = page_alloc_2m(), to = page_alloc_2m();
+
+	me()->seen[0x69] = 0;
+	apic_write(0x3e0, 0xb);
+	apic_write(0x320, 1 << 17 | 0x69);
+	apic_write(0x380, 2000);
+	for (uint64_t i = 0; i < 0x200000; i += 8)
+		*(uint64_t *)(from + i) = i * 0x9e3779b97f4a7c15;
+	sti();
+	for (int round = 0; round < 50 || me()->seen[0x69] < 10; round++) {
+		fill((void *)to, 0, 0x20000);
+		copy((void *)to, (void *)from, 0x20000);
+		for (uint64_t i = 0; i < 0x20000; i += 4096)
+			CHECK_EQ(*(uint64_t *)(to + i + 8), (i + 8) * 0x9e3779b97f4a7c15);
+		CHECK_EQ(*(uint64_t *)(to + 0x1fff8), 0x1fff8 * 0x9e3779b97f4a7c15);
+	}
+	cli();
+	apic_write(0x320, 1 << 16);
+	apic_write(0x380, 0);
+}

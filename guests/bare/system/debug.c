@@ -284,3 +284,20 @@ TEST(debug_sti_and_mov_ss_hold_interrupts_for_one_instruction, 0)
 	CHECK(before_ipi != 0);
 	(void)h4;
 }
+
+TEST(debug_popf_and_cr8_let_interrupts_in_at_once, 0)
+{
+	extern char p1[], p2[];
+
+	me()->hook = note_rip;
+	before_ipi = 0;
+	apic_ipi(0, 0x44091);
+	__asm__ volatile("pushfq; orl $0x200, (%%rsp); popfq\np1: nop; cli" : : : "memory");
+	CHECK_EQ(before_ipi, p1);
+	write_cr8(15);
+	sti();
+	apic_ipi(0, 0x44091);
+	before_ipi = 0;
+	__asm__ volatile("xor %%eax, %%eax; mov %%rax, %%cr8\np2: nop; cli" : : : "rax", "memory");
+	CHECK_EQ(before_ipi, p2);
+}

@@ -488,3 +488,32 @@ TEST(uintr_uiret_at_CPL_0_and_its_flags, USERINT)
 	__asm__ volatile("clui");
 	disarm();
 }
+
+extern char after_tpause[];
+USER static void pause_long(uint64_t a)
+{
+	(void)a;
+	__asm__ volatile("stui; mov $0xffffff, %%edx; xor %%eax, %%eax; xor %%ecx, %%ecx; tpause %%ecx\n.globl after_tpause\nafter_tpause: clui" : : : "rax", "rcx", "rdx", "cc", "memory");
+}
+
+TEST(uintr_a_user_interrupt_ends_a_wait, USERINT | NEEDS_WAITPKG)
+{
+	uint64_t limit = rdmsr(0xe1);
+
+	wrmsr(0xe1, 0);
+	for (int i = 0; i < 10; i++) {
+		arm();
+		upid[1] = 1 << 7;
+		apic_write(0x3e0, 0xb);
+		apic_write(0x320, UINV);
+		apic_write(0x380, 10000 * (i + 1)); // in the wait's first slice, or a later one
+		CHECK(!user_at(pause_long, 0, UCS, 0x202, USER_SP));
+		CHECK_EQ(user_count, 1);
+		CHECK_EQ(user_frame[0], 7);
+		CHECK(user_frame[1] <= (uint64_t)after_tpause && user_frame[1] >= (uint64_t)pause_long);
+		disarm();
+	}
+	CHECK_EQ(user_frame[1], after_tpause);
+	apic_write(0x320, 1 << 16);
+	wrmsr(0xe1, limit);
+}
