@@ -321,6 +321,14 @@ func TestTheEndOfAGuestIsTold(t *testing.T) {
 	require.Equal(t, 1, status)
 
 	d = debugMachine(t, Config{Image: guestImage(t, "guest")})
+	quiet, err := net.Dial("unix", d.socket)
+	require.NoError(t, err)
+	defer quiet.Close()
+	d.cancel()
+	_, err = d.wait()
+	require.ErrorIs(t, err, context.Canceled, "a connection that says nothing holds nobody up")
+
+	d = debugMachine(t, Config{Image: guestImage(t, "guest")})
 	s := d.dial()
 	s.ok("qSymbol::")
 	d.cancel()

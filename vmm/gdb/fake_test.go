@@ -160,7 +160,7 @@ func (c *client) next() string {
 		switch m.kind {
 		case packet:
 			if c.ack {
-				c.raw("+")
+				_, _ = c.conn.Write([]byte{'+'}) // the session may be over
 			}
 			return string(m.data)
 		case nak:
@@ -174,6 +174,20 @@ func (c *client) say(s string) string {
 	c.t.Helper()
 	c.raw(string(frame([]byte(s))))
 	return c.next()
+}
+
+// resume has an endless target run.
+func (c *client) resume(f *fake) {
+	c.t.Helper()
+	c.raw(string(frame([]byte("c"))))
+	m, err := c.in.next()
+	require.NoError(c.t, err)
+	require.Equal(c.t, ack, m.kind)
+	require.Eventually(c.t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.resumed) > 0
+	}, 20*time.Second, time.Millisecond)
 }
 
 // ended waits until the session is over.

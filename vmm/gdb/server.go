@@ -78,7 +78,7 @@ func Serve(conn net.Conn, target Target) error {
 
 // serve is the session. It returns nil if the debugger went away.
 func (s *server) serve() error {
-	first, ok := <-s.in
+	first, ok := s.first()
 	if !ok {
 		return nil
 	}
@@ -103,6 +103,21 @@ func (s *server) serve() error {
 	}
 	s.target.Detach()
 	return nil
+}
+
+// first waits for a debugger to say something, unless the machine ends before. What
+// stopped for a debugger that has gone is nobody's business.
+func (s *server) first() (message, bool) {
+	for {
+		select {
+		case m, ok := <-s.in:
+			return m, ok
+		case stop := <-s.target.Stops():
+			if stop.Exited {
+				return message{}, false
+			}
+		}
+	}
 }
 
 // next waits for what the debugger says; a stop that comes first is told.

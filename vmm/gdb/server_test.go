@@ -187,7 +187,7 @@ func TestTheMachinesEndIsTold(t *testing.T) {
 	f := newFake()
 	f.endless = true
 	c = dial(t, f)
-	c.raw(string(frame([]byte("c"))))
+	c.resume(f)
 	f.stops <- Stop{Exited: true, Status: -1}
 	require.Equal(t, "X06", c.next())
 	require.NoError(t, c.ended())
@@ -203,7 +203,7 @@ func TestAProcessorThatCannotGoOnIsShown(t *testing.T) {
 	f := newFake()
 	f.endless = true
 	c := dial(t, f)
-	c.raw(string(frame([]byte("c"))))
+	c.resume(f)
 	f.stops <- Stop{Thread: 1, Failed: true}
 	require.Regexp(t, "^T06.*thread:2;$", c.next())
 }
@@ -230,7 +230,11 @@ func TestADebuggerLeaves(t *testing.T) {
 		f := newFake()
 		c := dial(t, f)
 		c.raw(string(frame([]byte(p))))
-		if p != "k" {
+		if p == "k" {
+			m, err := c.in.next()
+			require.NoError(t, err)
+			require.Equal(t, ack, m.kind)
+		} else {
 			require.Equal(t, "OK", c.next())
 		}
 		require.NoError(t, c.ended())
@@ -244,6 +248,12 @@ func TestAConnectionThatSaysNothingDoesNothing(t *testing.T) {
 	c := dial(t, f)
 	c.conn.Close()
 	require.NoError(t, c.ended())
+	require.Zero(t, f.attached+f.detached)
+
+	c = dial(t, f)
+	f.stops <- Stop{Thread: 1} // of a debugger before
+	f.stops <- Stop{Exited: true}
+	require.NoError(t, c.ended(), "the machine ends beside it")
 	require.Zero(t, f.attached+f.detached)
 
 	f.gone = errNo
