@@ -21,7 +21,22 @@ func (m *Machine) addIOMMU() error {
 		c.Written = d.machine.Written
 	}
 	m.iommu = iommu.New(c)
+	m.ioapic.sender = m.iommu.Sender(ioapicRID)
 	return m.space.Map(iommuBase, iommuBytes, m.iommu)
+}
+
+// ioapicRID is the IOAPIC's requester id, on a bus of no device's: Linux refuses 0 (`iommu.md §1.8`).
+const ioapicRID = pci.RequesterID(0xFF00)
+
+// ioapicSender takes the IOAPIC's messages through the unit, which is made after it.
+type ioapicSender struct{ sender pci.MSISender }
+
+// SendMSI implements pci.MSISender.
+func (s *ioapicSender) SendMSI(m pci.Message) error {
+	if s.sender == nil {
+		return iommu.ErrRefused // nothing is raised before the machine is built
+	}
+	return s.sender.SendMSI(m)
 }
 
 // translated is a device's memory behind the unit, for package virtio.

@@ -10,6 +10,7 @@ import (
 
 	"gvmm/iommu"
 	"gvmm/iommu/spec"
+	"gvmm/vcpu"
 	"gvmm/virtio"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
@@ -180,4 +181,60 @@ func TestBufferInUseHoldsItsInvalidation(t *testing.T) {
 	require.ErrorIs(t, err, virtio.ErrAddress)
 	require.ErrorIs(t, err, iommu.ErrBlocked)
 	require.Equal(t, []iommu.Fault{{Requester: queueRID, Address: data, Write: true, Reason: spec.WriteDenied, Recorded: true}}, r.unit.Faults())
+}
+
+func TestIOAPICGoesThroughTheUnit(t *testing.T) {
+	image := guestImage(t, "guest")
+	disk, _ := newDisk(t, 512)
+	m := newMachine(t, Config{Image: image, UINTR: true, IOMMU: true, Accel: vcpu.AccelSoft, Disks: []Disk{{Path: disk, ReadOnly: true}}})
+	chip := m.engine.(*softEngine).chip
+	write := func(register, v uint32) {
+		chip.IOAPIC().WriteMMIO(0, binary.LittleEndian.AppendUint32(nil, register))
+		chip.IOAPIC().WriteMMIO(0x10, binary.LittleEndian.AppendUint32(nil, v))
+	}
+	pin := uint32(0x10 + 2*eduIRQ)
+	raise := func() {
+		chip.SetIRQ(eduIRQ, true)
+		chip.SetIRQ(eduIRQ, false)
+	}
+	stats := func() iommu.RequesterStats {
+		for _, s := range m.iommu.Stats() {
+			if s.Requester == ioapicRID {
+				return s
+			}
+		}
+		return iommu.RequesterStats{}
+	}
+	write(pin, 0x30)
+	raise()
+	require.Equal(t, uint64(1), stats().Passed, "remapping is off")
+
+	const irt = 0x200_0000
+	entry := spec.NewRemapped(0x41, spec.Fixed, 0, spec.OnlyFrom(uint16(ioapicRID)))
+	require.NoError(t, m.memory.Store64(irt+5*16, entry.Lo))
+	require.NoError(t, m.memory.Store64(irt+5*16+8, entry.Hi))
+	m.iommu.WriteMMIO(spec.RegIRTA, binary.LittleEndian.AppendUint64(nil, irt|7))
+	m.iommu.WriteMMIO(spec.RegGCMD, binary.LittleEndian.AppendUint32(nil, spec.GlobalSIRTP))
+	m.iommu.WriteMMIO(spec.RegGCMD, binary.LittleEndian.AppendUint32(nil, spec.GlobalIRE))
+	raise()
+	require.Equal(t, uint64(1), stats().Faults[spec.CompatBlocked], "its old format is blocked")
+	write(pin+1, 5<<17|1<<16) // remappable, index 5
+	write(pin, eduIRQ)
+	raise()
+	require.Equal(t, uint64(1), stats().Remapped)
+}
+
+func TestEduDeviceInterruptsByThePin(t *testing.T) {
+	image := guestImage(t, "guest")
+	disk, _ := newDisk(t, 512)
+	m := newMachine(t, Config{Image: image, UINTR: true, IOMMU: true, Edu: true, Accel: vcpu.AccelSoft, Disks: []Disk{{Path: disk, ReadOnly: true}}})
+	rid := pci.NewRequesterID(0, eduSlot, 0)
+	m.bus.WriteConfig(rid, 4, []byte{6, 0})
+	r, off := m.space.at(eduBAR, 4)
+	require.NotNil(t, r)
+	id := make([]byte, 4)
+	r.ReadMMIO(off, id)
+	require.Equal(t, []byte{0xED, 0, 0, 1}, id)
+	r.WriteMMIO(0x60, []byte{1, 0, 0, 0})
+	require.NotZero(t, m.bus.Function(rid).Config().Status()&8)
 }

@@ -29,6 +29,7 @@ type Machine struct {
 	engine  engine
 	cpus    []vcpu.CPU // the engine's
 	iommu   *iommu.Unit
+	ioapic  ioapicSender
 	space   *space
 	bus     *pci.Bus
 	serial  *serial.Port
