@@ -19,7 +19,7 @@ func (u *Unit) status() (v uint32) {
 	return v
 }
 
-// command is a write of GCMD. It has taken effect when it returns, but for QIE cleared while a wait is under way; commands that the capabilities do
+// command is a write of GCMD. It has taken effect when it returns, but for QIE cleared while descriptors wait to be served; commands that the capabilities do
 // not offer change nothing (`iommu.md §1.3`). Software changes one field at a time; one that changes more gets them in the order below.
 func (u *Unit) command(v uint32) {
 	r := &u.regs

@@ -12,7 +12,7 @@ const queueBatch = 256
 // queueState is the invalidation queue, VT-d §6.5.2.
 type queueState struct {
 	on     bool // QIES
-	ending bool // QIE was cleared while a wait was under way
+	ending bool // QIE was cleared: off when what is queued has been served
 	iqa    spec.IQA
 	head   uint64 // IQH
 
@@ -23,7 +23,7 @@ type queueState struct {
 
 // queueReady reports whether there is a descriptor to serve.
 func (r *registers) queueReady() bool {
-	return r.queue.on && !r.queue.ending && r.waits.queue == nil && r.fsts&(spec.FaultIQE|spec.FaultITE) == 0 && r.queue.head != r.iqt
+	return r.queue.on && r.waits.queue == nil && r.fsts&(spec.FaultIQE|spec.FaultITE) == 0 && r.queue.head != r.iqt
 }
 
 // enableQueue follows QIE (`iommu.md §1.3`). The caller holds u.mu.
@@ -38,7 +38,7 @@ func (u *Unit) enableQueue(on bool) {
 	case on:
 		*q = queueState{on: true, iqa: u.regs.iqa, taken: q.taken, dirty: q.dirty}
 		u.entries.invalidateAll()
-	case u.regs.waits.queue != nil:
+	case u.regs.waits.queue != nil || u.regs.queueReady():
 		q.ending = true
 		return
 	default:
@@ -55,6 +55,10 @@ func (u *Unit) serveQueue(out []pci.Message) []pci.Message {
 			break
 		}
 		out = u.serveDescriptor(out)
+	}
+	if r.queue.ending && !r.queueReady() && r.waits.queue == nil {
+		r.queue.ending = false
+		u.enableQueue(false)
 	}
 	return out
 }
@@ -129,7 +133,7 @@ func (u *Unit) serveWait(d spec.Descriptor, out []pci.Message) []pci.Message {
 	return u.completeWait(out)
 }
 
-// completeWait tells the guest that the wait at the head is over, and takes up what was left until then.
+// completeWait tells the guest that the wait at the head is over.
 func (u *Unit) completeWait(out []pci.Message) []pci.Message {
 	r := &u.regs
 	q := &r.queue
@@ -147,10 +151,6 @@ func (u *Unit) completeWait(out []pci.Message) []pci.Message {
 	}
 	u.counts.waits++
 	r.moveHead()
-	if q.ending {
-		q.ending = false
-		u.enableQueue(false)
-	}
 	return out
 }
 

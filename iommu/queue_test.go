@@ -164,6 +164,25 @@ func TestQueueLargestSizeIsServedWithoutTheCaller(t *testing.T) {
 	require.Equal(t, uint64(size-1), r.Queue().Invalidations)
 }
 
+func TestQIEOffServesWhatIsQueuedFirst(t *testing.T) {
+	r := newTranslatingRig(t)
+	r.disableQueue()
+	const n = 2000
+	r.write32(spec.RegIQT, 0)
+	r.write64(spec.RegIQA, buffers|7)
+	r.command(spec.GlobalQIE)
+	d := spec.NewIECDescriptor(spec.IECInvalidation{All: true})
+	for i := range uint64(n) {
+		r.store64(buffers+i*16, d.Lo)
+	}
+	before := r.Queue().Invalidations
+	r.write32(spec.RegIQT, n*16)
+	r.write32(spec.RegGCMD, r.read32(spec.RegGSTS)&^(spec.GlobalSRTP|spec.GlobalSIRTP|spec.GlobalQIE))
+	r.eventually(func() bool { return r.read32(spec.RegGSTS)&spec.GlobalQIE == 0 }, "QIES follows")
+	require.Equal(t, before+n, r.Queue().Invalidations)
+	require.Zero(t, r.read64(spec.RegIQH))
+}
+
 func TestEnablingTheQueueServesWhatIsInIt(t *testing.T) {
 	r := newDMARig(t)
 	w, done := r.wait()

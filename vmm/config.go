@@ -34,6 +34,10 @@ type Config struct {
 	Posted bool
 	// Kick notifies by a kick that rewrites the processor's registers instead of an interrupt, for comparison.
 	Kick bool
+	// IOMMU puts every device behind the remapping unit for DMA too: drivers must accept ACCESS_PLATFORM.
+	IOMMU bool
+	// Edu adds the edu device.
+	Edu bool
 	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.
 	DoorbellExits bool
 

@@ -42,8 +42,9 @@ func (m *Machine) addDisk(i int, d Disk) error {
 	if err != nil {
 		return err
 	}
+	dma, platform := m.deviceDMA(dev.requester)
 	options := virtiopci.Options{
-		DMA: m.engine.dma(), MSI: m.iommu.Sender(dev.requester), Stamp: dev.stamp,
+		DMA: dma, Platform: platform, MSI: m.iommu.Sender(dev.requester), Stamp: dev.stamp,
 		Failed: func(queue int, err error) { m.guestErrors.add(dev.name, queue, err) },
 	}
 	if !m.config.DoorbellExits {

@@ -52,9 +52,11 @@ func openSoft(m *Machine) (engine, error) {
 	}
 	e.soft = soft.NewMachine(m.memory, e.clock)
 	e.memory = &codeDMA{Physical: m.memory.DMA(), machine: e.soft}
-	e.chip = irqchip.NewSoft(irqchip.SoftConfig{
-		CPUs: m.config.CPUs, Now: e.clock.TSC, Hz: e.clock.Hz(), BusHz: busHz, Signal: e.signal,
-	})
+	chip := irqchip.SoftConfig{CPUs: m.config.CPUs, Now: e.clock.TSC, Hz: e.clock.Hz(), BusHz: busHz, Signal: e.signal}
+	if m.config.IOMMU {
+		chip.Route = &m.ioapic
+	}
+	e.chip = irqchip.NewSoft(chip)
 	e.chip.Local(0).VirtualWire() // as firmware leaves it
 	return e, m.space.Map(irqchip.IOAPICBase, irqchip.IOAPICSize, e.chip.IOAPIC())
 }

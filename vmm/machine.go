@@ -14,6 +14,7 @@ import (
 	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
 	"gvmm/vmm/boot"
+	"gvmm/vmm/edu"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
 	"gvmm/vmm/platform"
@@ -28,10 +29,12 @@ type Machine struct {
 	engine  engine
 	cpus    []vcpu.CPU // the engine's
 	iommu   *iommu.Unit
+	ioapic  ioapicSender
 	space   *space
 	bus     *pci.Bus
 	serial  *serial.Port
 	devices []*device
+	edu     *edu.Device // nil: none
 	ports   ports
 	ours    bool // the image was made for this VMM
 
@@ -73,10 +76,7 @@ func (m *Machine) build() error {
 	if err := m.openEngine(entry); err != nil {
 		return err
 	}
-	m.iommu = iommu.New(iommu.Config{
-		Memory: m.memory, Deliver: m.remapped(), Posted: m.config.Posted && m.Way() != vcpu.WayNone,
-	})
-	if err := m.space.Map(iommuBase, iommuBytes, m.iommu); err != nil {
+	if err := m.addIOMMU(); err != nil {
 		return err
 	}
 	m.ours = entry.Note&boot.NotePresent != 0
@@ -86,6 +86,11 @@ func (m *Machine) build() error {
 	}
 	for i, d := range m.config.Disks {
 		if err := m.addDisk(i, d); err != nil {
+			return err
+		}
+	}
+	if m.config.Edu {
+		if err := m.addEdu(); err != nil {
 			return err
 		}
 	}
@@ -212,6 +217,9 @@ func (m *Machine) deviceLocked(rid pci.RequesterID) *device {
 func (m *Machine) Close() error {
 	for _, d := range m.devices {
 		d.close()
+	}
+	if m.edu != nil {
+		m.edu.Close()
 	}
 	if m.iommu != nil {
 		m.iommu.Close()

@@ -57,11 +57,25 @@ type Latency struct {
 	Why     string `json:"why,omitempty"` // if there are none
 }
 
-// Fault is an interrupt request that the remapping unit refused.
+// Fault is a request that the remapping unit refused.
 type Fault struct {
 	Requester string `json:"requester"`
-	Index     uint16 `json:"index"`
+	Index     uint16 `json:"index"`             // of an interrupt
+	Address   string `json:"address,omitempty"` // of DMA
+	Write     bool   `json:"write,omitempty"`
 	Reason    string `json:"reason"`
+}
+
+// What says what was refused: an interrupt's index, or DMA and its address.
+func (f Fault) What() string {
+	switch {
+	case f.Address == "":
+		return fmt.Sprintf("index %d", f.Index)
+	case f.Write:
+		return "DMA write at " + f.Address
+	default:
+		return "DMA read at " + f.Address
+	}
 }
 
 // counts is everything countable at one moment.
@@ -132,9 +146,7 @@ func (m *Machine) Report() *Report {
 	if r.Completions > 0 {
 		r.ExitsPerCompletion = float64(r.total()) / float64(r.Completions)
 	}
-	for _, f := range m.iommu.Faults() {
-		r.Faults = append(r.Faults, Fault{f.Requester.String(), f.Index, f.Reason.String()})
-	}
+	r.Faults = m.faults()
 	r.Latency = m.latency()
 	if m.probe != nil && m.probe.Kick.P50 > 0 {
 		r.KickRatio = float64(r.Latency.P50) / float64(m.probe.Kick.P50)

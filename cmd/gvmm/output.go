@@ -164,7 +164,7 @@ func printRemarks(w io.Writer, r *vmm.Report) {
 		fmt.Fprintf(w, "latency: %s.\n", r.Latency.Why)
 	}
 	for _, f := range r.Faults {
-		fmt.Fprintf(w, "refused by the IOMMU: requester %s, index %d: %s.\n", f.Requester, f.Index, f.Reason)
+		fmt.Fprintf(w, "refused by the IOMMU: requester %s, %s: %s.\n", f.Requester, f.What(), f.Reason)
 	}
 	for _, e := range r.GuestErrors {
 		fmt.Fprintf(w, "the guest's error: %s.\n", e)

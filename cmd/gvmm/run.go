@@ -30,6 +30,8 @@ type runFlags struct {
 	accel   string
 	kvm     string
 	json    bool
+	iommu   bool
+	edu     bool
 	icount  uint64
 	seed    uint64
 	gdb     string
@@ -77,6 +79,8 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 	s.IntVar(&f.queues, "queues", 1, "request queues of each disk")
 	s.StringVar(&f.posted, "posted", "on", "on: the IOMMU posts to user programs; off: like a machine without posted interrupts")
 	s.StringVar(&f.control, "control", "auto", "run the guest again without posted interrupts, to compare: auto, on or off")
+	s.BoolVar(&f.iommu, "iommu", false, "put devices behind the IOMMU for DMA too; their drivers must accept ACCESS_PLATFORM")
+	s.BoolVar(&f.edu, "edu", false, "add a PCI device for experiments with DMA and interrupts, 1234:11e8")
 	s.StringVar(&f.command, "append", "", "the guest's command line")
 	s.StringVar(&f.accel, "accel", "auto", "the engine: auto, kvm or soft")
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
@@ -97,7 +101,7 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 
 // config judges the flags.
 func (f *runFlags) config(image string) (vmm.Config, error) {
-	c := vmm.Config{Image: image, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm, ICount: f.icount, Seed: f.seed}
+	c := vmm.Config{Image: image, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm, ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu}
 	var err error
 	if c.Memory, err = parseSize(f.memory); err != nil {
 		return c, err

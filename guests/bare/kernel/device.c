@@ -9,7 +9,8 @@
 #define GVMM_IOMMU_POOL_BASE 0xf10
 #define GVMM_IOMMU_POOL_COUNT 0xf18
 #define GVMM_IOMMU_CONTROL 0xf08
-enum { GCMD = 0x18, GSTS = 0x1c, IRTA = 0xb8, SIRTP = 1 << 24, IRE = 1 << 25 };
+enum { GCMD = 0x18, GSTS = 0x1c, IRTA = 0xb8, SIRTP = 1 << 24, IRE = 1 << 25, QIE = 1 << 26 };
+#define TE (1u << 31)
 
 struct function {
 	uint16_t requester, type;
@@ -116,11 +117,13 @@ static void probe(uint16_t requester)
 
 static void interrupt_remapping_init(void)
 {
+	uint32_t on = mmio_read32(iommu_registers + GSTS) & (TE | QIE); /* firmware's translation of DMA stays */
+
 	mmio_write64(iommu_registers + IRTA, PHYSICAL(irt) | 7); /* 2^8 entries */
-	mmio_write32(iommu_registers + GCMD, SIRTP);
+	mmio_write32(iommu_registers + GCMD, on | SIRTP);
 	while (!(mmio_read32(iommu_registers + GSTS) & SIRTP))
 		;
-	mmio_write32(iommu_registers + GCMD, IRE);
+	mmio_write32(iommu_registers + GCMD, on | IRE);
 	while (!(mmio_read32(iommu_registers + GSTS) & IRE))
 		;
 	if (!posted)
