@@ -19,6 +19,7 @@ var ErrConfig = errors.New("vmm: configuration")
 // Config is what a machine is built from. Image is required.
 type Config struct {
 	Image   string // path of a kernel image
+	Initrd  string // path of an initial RAM disk; "" is none
 	Command string // its command line
 	Memory  uint64 // bytes of RAM [64 MiB]
 	CPUs    int    // [1]

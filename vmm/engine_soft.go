@@ -145,7 +145,7 @@ func (e *softEngine) addPlatform(p *ports) error {
 	}
 	cmos := platform.NewCMOS(cmosConfig)
 	pm := platform.NewPM(platform.PMConfig{
-		Clock: clock, Base: portPM, Wide: true, IRQ: e.line(9), PowerOff: func() { m.end(0, nil) },
+		Clock: clock, Base: portPM, Wide: true, IRQ: e.line(lineSCI), PowerOff: func() { m.end(0, nil) },
 	})
 	e.timers = timers{pit, cmos, pm}
 	pics := chipPorts{e.chip}

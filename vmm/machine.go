@@ -68,7 +68,7 @@ func (m *Machine) build() error {
 	if err := m.memory.AddRAM(0, m.config.Memory); err != nil {
 		return err
 	}
-	entry, err := boot.Load(m.config.Image, m.memory)
+	entry, err := boot.Load(m.config.Image, m.memory, m.config.Memory)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (m *Machine) build() error {
 			return err
 		}
 	}
-	info, err := entry.Information(m.memory, m.config.Command, []boot.Region{{Base: 0, Size: m.config.Memory}})
+	info, err := m.inform(entry)
 	if err != nil {
 		return err
 	}

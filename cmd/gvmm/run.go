@@ -27,6 +27,7 @@ type runFlags struct {
 	posted  string
 	control string
 	command string
+	initrd  string
 	accel   string
 	kvm     string
 	json    bool
@@ -43,7 +44,9 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run [flags] IMAGE",
 		Short: "Run a guest and report what it cost",
-		Long: `Run the guest in IMAGE, a 64-bit x86 ELF executable with a PVH note.
+		Long: `Run the guest in IMAGE. What it is, the file tells: a Linux kernel (bzImage, packed
+with gzip, zstd, xz or lz4), an x86 ELF executable with a PVH note, such as a vmlinux,
+or an image with a multiboot header.
 
 COM1 goes to standard output. With --uintr the guest gets user interrupts, by the
 best way that a probe finds to work on this host (see gvmm info), and a report
@@ -66,6 +69,7 @@ run, 130 after Ctrl-C or a debugger's kill.`,
   gvmm run --uintr --disk disk.img,readonly --json guest.img > report.json   # COM1 on standard error
   gvmm run --uintr --cpus 2 ipi.img
   gvmm run --uintr --trace exit,uintr --trace-file - --disk disk.img,readonly guest.img
+  gvmm run --memory 512M --initrd initrd.img --append 'console=ttyS0' /boot/vmlinuz
   gvmm run --gdb :1234 guest.img   # then: gdb -ex 'target remote :1234' guest.img`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -82,6 +86,7 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 	s.BoolVar(&f.iommu, "iommu", false, "put devices behind the IOMMU for DMA too; their drivers must accept ACCESS_PLATFORM")
 	s.BoolVar(&f.edu, "edu", false, "add a PCI device for experiments with DMA and interrupts, 1234:11e8")
 	s.StringVar(&f.command, "append", "", "the guest's command line")
+	s.StringVar(&f.initrd, "initrd", "", "host file as the kernel's initial RAM disk")
 	s.StringVar(&f.accel, "accel", "auto", "the engine: auto, kvm or soft")
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
@@ -101,7 +106,10 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 
 // config judges the flags.
 func (f *runFlags) config(image string) (vmm.Config, error) {
-	c := vmm.Config{Image: image, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm, ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu}
+	c := vmm.Config{
+		Image: image, Initrd: f.initrd, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm,
+		ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu,
+	}
 	var err error
 	if c.Memory, err = parseSize(f.memory); err != nil {
 		return c, err

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -25,6 +26,8 @@ type Entry struct {
 	Multiboot uint32 // physical address of a multiboot image's entry
 	Note      Note   // what the image says of itself to this VMM
 	Image     string // with Multiboot: the image's name, the first word of its command line
+
+	end uint64 // of what is loaded
 }
 
 // Note is GVMM_NOTE_* of guests/lib/abi.h: what an image made for this VMM says.
@@ -54,14 +57,14 @@ func (e Entry) EAX() uint32 {
 
 // Information writes what the kernel is told, in its own protocol, and returns the
 // address, which it finds in EBX.
-func (e Entry) Information(m Memory, command string, ram []Region) (uint32, error) {
+func (e Entry) Information(m Memory, i Info) (uint32, error) {
 	if err := biosData(m); err != nil {
 		return 0, err
 	}
 	if e.PVH == 0 {
-		return MultibootInfo(m, e.Image, command, ram)
+		return multibootInfo(m, e.Image, i)
 	}
-	return StartInfo(m, command, ram)
+	return startInfo(m, i)
 }
 
 // biosData leaves in the BIOS data area what kernels without a BIOS call read there:
@@ -91,22 +94,15 @@ type source interface {
 	Size() int64
 }
 
-// Load reads the image at path into m: an ELF executable with a PVH note, else one with a
-// multiboot 1 header, which need not be ELF.
-func Load(path string, m Memory) (Entry, error) {
-	f, err := os.Open(path)
+// Load reads the image at path into m, which has ram bytes from 0: a Linux bzImage, an ELF
+// executable with a PVH note, else one with a multiboot 1 header, which need not be ELF.
+func Load(path string, m Memory, ram uint64) (Entry, error) {
+	f, err := openImage(path)
 	if err != nil {
 		return Entry{}, fmt.Errorf("%w: %w", ErrImage, err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return Entry{}, fmt.Errorf("%w: %w", ErrImage, err)
-	case !st.Mode().IsRegular():
-		return Entry{}, fmt.Errorf("%w: %s is not a regular file", ErrImage, path)
-	}
-	e, err := loadImage(io.NewSectionReader(f, 0, st.Size()), m)
+	e, err := loadAny(f, m, ram)
 	if err != nil {
 		return Entry{}, fmt.Errorf("%w: %s: %w", ErrImage, path, err)
 	}
@@ -115,6 +111,57 @@ func Load(path string, m Memory) (Entry, error) {
 	}
 	return e, nil
 }
+
+// imageFile is a regular file.
+type imageFile struct {
+	*os.File
+	size int64
+}
+
+// Size implements source.
+func (f imageFile) Size() int64 { return f.size }
+
+func openImage(path string) (imageFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return imageFile{}, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return imageFile{}, err
+	}
+	return imageFile{f, st.Size()}, nil
+}
+
+// loadAny tells what an image is.
+func loadAny(r source, m Memory, ram uint64) (Entry, error) {
+	if !isBzImage(r) {
+		return loadImage(r, m)
+	}
+	payload, err := readPayload(r)
+	if err != nil {
+		return Entry{}, err
+	}
+	kernel, err := unpack(payload, ram)
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := loadImage(bytes.NewReader(kernel), m)
+	switch {
+	case errors.Is(err, errNoEntry):
+		return e, errors.New("a Linux kernel without a PVH note; give one that is built with CONFIG_PVH=y")
+	case err != nil:
+		return e, fmt.Errorf("the vmlinux in the bzImage: %w", err)
+	}
+	return e, nil
+}
+
+// errNoEntry is an ELF executable that does not say how it is started.
+var errNoEntry = errors.New("no PVH note (XEN_ELFNOTE_PHYS32_ENTRY) and no multiboot header; a kernel needs one to be started")
 
 // loadImage loads an image by the first protocol that it offers.
 func loadImage(r source, m Memory) (Entry, error) {
@@ -127,7 +174,7 @@ func loadImage(r source, m Memory) (Entry, error) {
 		case multiboot:
 			return Entry{}, errors.New("a multiboot header without addresses in what is not an ELF executable; set flag 16 and give addresses, or link as ELF")
 		}
-		return Entry{}, errors.New("not an ELF executable, and no multiboot header; give an x86 ELF with a PVH note or with a multiboot header")
+		return Entry{}, errors.New("not an ELF executable, no bzImage, and no multiboot header; give a Linux kernel, or an x86 ELF with a PVH note or with a multiboot header")
 	}
 	switch {
 	case f.Type != elf.ET_EXEC, f.Data != elf.ELFDATA2LSB,
@@ -138,19 +185,20 @@ func loadImage(r source, m Memory) (Entry, error) {
 	if !pvh && multiboot && h.addressed() {
 		return loadAddressed(r, h, m)
 	}
-	if err := loadSegments(f, m); err != nil {
+	end, err := loadSegments(f, m)
+	if err != nil {
 		return Entry{}, err
 	}
 	switch {
 	case pvh && entry == 0:
 		return Entry{}, errors.New("a PVH note with entry 0; it must name the kernel's 32-bit entry")
 	case pvh:
-		return Entry{PVH: entry, Note: note}, nil
+		return Entry{PVH: entry, Note: note, end: end}, nil
 	case !multiboot:
-		return Entry{}, errors.New("no PVH note (XEN_ELFNOTE_PHYS32_ENTRY) and no multiboot header; a kernel needs one to be started")
+		return Entry{}, errNoEntry
 	}
 	entry, err = multibootEntry(f, h)
-	return Entry{Multiboot: entry, Note: note}, err
+	return Entry{Multiboot: entry, Note: note, end: end}, err
 }
 
 // readNotes collects what the image's notes say: the entry that the last PVH note
@@ -172,20 +220,22 @@ func readNotes(f *elf.File) (pvh uint32, found bool, ours Note) {
 	return pvh, found, ours
 }
 
-func loadSegments(f *elf.File, m Memory) error {
+// loadSegments returns where what it loads ends.
+func loadSegments(f *elf.File, m Memory) (end uint64, err error) {
 	var loaded uint64
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_LOAD {
 			continue
 		}
 		if err := loadSegment(p, m); err != nil {
-			return err
+			return 0, err
 		}
 		if loaded += p.Memsz; loaded > loadLimit {
-			return fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
+			return 0, fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
 		}
+		end = max(end, p.Paddr+p.Memsz)
 	}
-	return nil
+	return end, nil
 }
 
 func loadSegment(p *elf.Prog, m Memory) error {

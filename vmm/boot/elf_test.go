@@ -81,8 +81,9 @@ func TestAnImageIsLoadedWithItsZeroedRest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kernel")
 	load := segment{kind: elf.PT_LOAD, paddr: 0x100000, data: []byte("text"), memsize: 16}
 	require.NoError(t, os.WriteFile(path, image(load, pvh), 0o600))
-	e, err := Load(path, m)
+	e, err := Load(path, m, testRAM)
 	require.NoError(t, err)
+	e.end = 0
 	require.Equal(t, Entry{PVH: 0x100000}, e)
 	require.Equal(t, append([]byte("text"), make([]byte, 12)...), []byte(m[0x100000:0x100010]))
 	require.EqualValues(t, 0xaa, m[0x100010])
@@ -157,7 +158,7 @@ func FuzzLoad(f *testing.F) {
 
 func TestStartInfoSaysWhatTheKernelGets(t *testing.T) {
 	m := make(ram, testRAM)
-	at, err := StartInfo(m, "depth=1 hash=0", []Region{{0, testRAM}, {1 << 32, 1 << 30}})
+	at, err := startInfo(m, Info{Command: "depth=1 hash=0", Map: []Region{{0, testRAM, RAM}, {1 << 32, 1 << 30, RAM}}})
 	require.NoError(t, err)
 	le := binary.LittleEndian
 	s := m[at:]
@@ -171,10 +172,10 @@ func TestStartInfoSaysWhatTheKernelGets(t *testing.T) {
 	require.EqualValues(t, 1, le.Uint32(entries[16:]))
 	require.EqualValues(t, 1<<32, le.Uint64(entries[24:]))
 
-	_, err = StartInfo(m, string(make([]byte, MaxCommandLine+1)), nil)
+	_, err = startInfo(m, Info{Command: string(make([]byte, MaxCommandLine+1))})
 	require.Error(t, err)
-	_, err = StartInfo(m, "", make([]Region, 1000))
+	_, err = startInfo(m, Info{Command: "", Map: make([]Region, 1000)})
 	require.Error(t, err)
-	_, err = StartInfo(make(ram, 0x7000), "", nil)
+	_, err = startInfo(make(ram, 0x7000), Info{})
 	require.Error(t, err)
 }

@@ -18,7 +18,7 @@ const (
 	headerBytes     = 12 // magic, flags, checksum
 	addressedBytes  = 32 // and header, load, load end, BSS end and entry address
 
-	wantsAligned = 1 << 0 // modules on pages: there are none
+	wantsAligned = 1 << 0 // modules on pages
 	wantsMemory  = 1 << 1
 	wantsVideo   = 1 << 2 // a preference; the information says that there is no table
 	hasAddresses = 1 << 16
@@ -31,12 +31,15 @@ const (
 	infoLower     = 4 // KiB from 0, and from 1 MiB
 	infoUpper     = 8
 	infoCommand   = 16
+	infoModules   = 20 // how many, address
 	infoMap       = 44 // length, address
 	infoLoader    = 64
-	infoBytes     = 128
+	infoName      = 128 // behind the information: the loader's name, an empty one, and the module's record
+	infoEmpty     = 140
+	infoModule    = 144
 	flagMemory    = 1 << 0
 	flagCommand   = 1 << 2
-	flagModules   = 1 << 3 // none
+	flagModules   = 1 << 3
 	flagMap       = 1 << 6
 	flagLoader    = 1 << 9
 	loaderName    = "gvmm"
@@ -124,7 +127,7 @@ func loadAddressed(r source, h multibootHeader, m Memory) (Entry, error) {
 		return Entry{}, fmt.Errorf("the image is cut short: %w", err)
 	}
 	clear(view[filed:])
-	return Entry{Multiboot: h.entry}, nil
+	return Entry{Multiboot: h.entry, end: load + total}, nil
 }
 
 // multibootEntry is the physical address of an ELF image's entry: its header gives a
@@ -150,10 +153,11 @@ func multibootEntry(f *elf.File, h multibootHeader) (uint32, error) {
 	return uint32(entry), nil
 }
 
-// MultibootInfo writes the information of multiboot 1 for the kernel called image and
+// multibootInfo writes the information of multiboot 1 for the kernel called image and
 // returns its address, which the kernel finds in EBX. The command line begins with
-// the image's name, as loaders have it.
-func MultibootInfo(m Memory, image, command string, ram []Region) (uint32, error) {
+// the image's name, as loaders have it; an initial RAM disk is the only module.
+func multibootInfo(m Memory, image string, in Info) (uint32, error) {
+	command, ram := in.Command, in.Map
 	if command != "" {
 		image += " " + command
 	}
@@ -161,9 +165,9 @@ func MultibootInfo(m Memory, image, command string, ram []Region) (uint32, error
 		return 0, fmt.Errorf("boot: command line of %d bytes with the image's name; %d is the longest", len(image), MaxCommandLine)
 	}
 	if len(ram) > (commandLine-memoryMap)/mapEntryBytes {
-		return 0, fmt.Errorf("boot: %d ranges of RAM do not fit the memory map", len(ram))
+		return 0, fmt.Errorf("boot: %d ranges do not fit the memory map", len(ram))
 	}
-	page, err := m.View(startInfo, commandLine+MaxCommandLine+1-startInfo)
+	page, err := m.View(infoBase, commandLine+MaxCommandLine+1-infoBase)
 	if err != nil {
 		return 0, fmt.Errorf("boot: multiboot information: %w", err)
 	}
@@ -176,23 +180,30 @@ func MultibootInfo(m Memory, image, command string, ram []Region) (uint32, error
 	put(infoCommand, commandLine)
 	put(infoMap, uint32(len(ram))*mapEntryBytes)
 	put(infoMap+4, memoryMap)
-	put(infoLoader, startInfo+infoBytes)
-	copy(page[infoBytes:], loaderName)
+	put(infoLoader, infoBase+infoName)
+	copy(page[infoName:], loaderName)
+	if d := in.Initrd; d.Size != 0 {
+		put(infoModules, 1)
+		put(infoModules+4, infoBase+infoModule)
+		put(infoModule, uint32(d.Base))
+		put(infoModule+4, uint32(d.Base+d.Size))
+		put(infoModule+8, infoBase+infoEmpty)
+	}
 	for i, r := range ram {
-		entry := page[memoryMap-startInfo+mapEntryBytes*i:]
+		entry := page[memoryMap-infoBase+mapEntryBytes*i:]
 		le.PutUint32(entry, mapEntryBytes-4)
 		le.PutUint64(entry[4:], r.Base)
 		le.PutUint64(entry[12:], r.Size)
-		le.PutUint32(entry[20:], typeRAM)
+		le.PutUint32(entry[20:], uint32(r.Type))
 	}
-	copy(page[commandLine-startInfo:], image)
-	return startInfo, nil
+	copy(page[commandLine-infoBase:], image)
+	return infoBase, nil
 }
 
 // kibibytes is how much RAM there is in one piece from addr to limit.
 func kibibytes(ram []Region, addr, limit uint64) uint32 {
 	for _, r := range ram {
-		if off := addr - r.Base; off < r.Size {
+		if off := addr - r.Base; r.Type == RAM && off < r.Size {
 			return uint32(min((min(r.Size-off, limit-addr))>>10, math.MaxUint32))
 		}
 	}

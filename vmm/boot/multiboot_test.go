@@ -67,6 +67,8 @@ func TestMultibootELFImagesAreLoaded(t *testing.T) {
 			m := make(ram, testRAM)
 			e, err := loadImage(bytes.NewReader(c.image), m)
 			require.NoError(t, err)
+			require.NotZero(t, e.end)
+			e.end = 0
 			require.Equal(t, c.want, e)
 			require.Equal(t, "code", string(m[0x10000c:0x100010]))
 		})
@@ -162,12 +164,13 @@ func TestAMultibootKernelIsToldInItsProtocol(t *testing.T) {
 	m := make(ram, testRAM)
 	path := filepath.Join(t.TempDir(), "kernel")
 	require.NoError(t, os.WriteFile(path, image64(0x10000c, 0), 0o600))
-	e, err := Load(path, m)
+	e, err := Load(path, m, testRAM)
 	require.NoError(t, err)
+	e.end = 0
 	require.Equal(t, Entry{Multiboot: 0x10000c, Image: "kernel"}, e)
 	require.EqualValues(t, 0x10000c, e.Address())
 	require.EqualValues(t, 0x2badb002, e.EAX())
-	at, err := e.Information(m, "a=b c", []Region{{0, testRAM}, {1 << 32, 6 << 30}})
+	at, err := e.Information(m, Info{Command: "a=b c", Map: []Region{{0, testRAM, RAM}, {1 << 32, 6 << 30, RAM}}})
 	require.NoError(t, err)
 
 	le := binary.LittleEndian
@@ -183,34 +186,34 @@ func TestAMultibootKernelIsToldInItsProtocol(t *testing.T) {
 	length, entries := le.Uint32(info[44:]), le.Uint32(info[48:])
 	var ram []Region
 	for p := entries; p < entries+length; p += word(p) + 4 { // as kernels walk it
-		ram = append(ram, Region{le.Uint64(m[p+4:]), le.Uint64(m[p+12:])})
+		ram = append(ram, Region{le.Uint64(m[p+4:]), le.Uint64(m[p+12:]), RAM})
 		require.EqualValues(t, 1, word(p+20))
 	}
-	require.Equal(t, []Region{{0, testRAM}, {1 << 32, 6 << 30}}, ram)
+	require.Equal(t, []Region{{0, testRAM, RAM}, {1 << 32, 6 << 30, RAM}}, ram)
 	require.Less(t, at+0xfff, uint32(firstUsable))
 
 	require.Zero(t, Entry{PVH: 1}.EAX())
 	require.EqualValues(t, 1, Entry{PVH: 1}.Address())
-	at, err = Entry{PVH: 1}.Information(m, "", nil)
+	at, err = Entry{PVH: 1}.Information(m, Info{Command: ""})
 	require.NoError(t, err)
 	require.EqualValues(t, pvhMagic, word(at))
 }
 
 func TestMultibootInformationThatDoesNotFitIsRefused(t *testing.T) {
 	m := make(ram, testRAM)
-	_, err := MultibootInfo(m, "kernel", string(make([]byte, MaxCommandLine-7)), nil)
+	_, err := multibootInfo(m, "kernel", Info{Command: string(make([]byte, MaxCommandLine-7))})
 	require.NoError(t, err)
-	_, err = MultibootInfo(m, "kernel", string(make([]byte, MaxCommandLine-6)), nil)
+	_, err = multibootInfo(m, "kernel", Info{Command: string(make([]byte, MaxCommandLine-6))})
 	require.Error(t, err)
-	_, err = MultibootInfo(m, "", "", make([]Region, 1000))
+	_, err = multibootInfo(m, "", Info{Command: "", Map: make([]Region, 1000)})
 	require.Error(t, err)
-	_, err = MultibootInfo(make(ram, 0x7000), "", "", nil)
+	_, err = multibootInfo(make(ram, 0x7000), "", Info{Command: ""})
 	require.Error(t, err)
-	at, err := MultibootInfo(m, "", "", []Region{{0, 1 << 19}, {1 << 32, 1 << 62}})
+	at, err := multibootInfo(m, "", Info{Command: "", Map: []Region{{0, 1 << 19, RAM}, {1 << 32, 1 << 62, RAM}}})
 	require.NoError(t, err)
 	require.EqualValues(t, 512, binary.LittleEndian.Uint32(m[at+4:]))
 	require.Zero(t, binary.LittleEndian.Uint32(m[at+8:]), "none above 1 MiB")
-	at, err = MultibootInfo(m, "", "", []Region{{0, 1 << 62}})
+	at, err = multibootInfo(m, "", Info{Command: "", Map: []Region{{0, 1 << 62, RAM}}})
 	require.NoError(t, err)
 	require.Equal(t, ^uint32(0), binary.LittleEndian.Uint32(m[at+8:]))
 }
@@ -230,7 +233,7 @@ func FuzzMultiboot(f *testing.F) {
 		require.Equal(t, make([]byte, firstUsable), []byte(m[:firstUsable]), "the information's place is not the image's")
 		if err == nil {
 			require.NotZero(t, e.Address())
-			_, err = e.Information(m, "a", []Region{{0, testRAM}})
+			_, err = e.Information(m, Info{Command: "a", Map: []Region{{0, testRAM, RAM}}})
 			require.NoError(t, err)
 		}
 	})
