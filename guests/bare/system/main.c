@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the tests of the image: only=NAME,... or all but skip=NAME,... of the command line.
+// Runs the tests of the image: only=NAME,... or all but skip=NAME,... of the command line;
+// several=1 leaves out those that one CPU is enough for.
 #include "system.h"
 #include <stdarg.h>
 
@@ -206,6 +207,8 @@ void system_main(uint64_t index, uint64_t info)
 	}
 	for (const struct test *t = tests_begin; t < tests_end; t++) {
 		if (option("only", &list, &n) && !listed(list, n, t->name))
+			continue;
+		if (option("several", &list, &n) && !(t->needs & SMP))
 			continue;
 		if (option("skip", &list, &n) && listed(list, n, t->name))
 			print("skipped %s\n", t->name);
