@@ -5,7 +5,8 @@ FUZZTIME ?= 10s
 DIFFTEST ?= 10000000
 PACKAGES := ./...
 # Where goroutines share memory, the tests run a second time under the race detector.
-RACE := ./uintr/... ./iommu/... ./virtio/... ./irqchip/... ./kvm/... ./vcpu/... ./vmm/... ./bench/...
+RACE := ./uintr/... ./iommu/... ./virtio/... ./irqchip/... ./kvm/... \
+	./vcpu ./vcpu/hw ./vcpu/soft ./vcpu/trace ./vmm/...
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build images run test difftest lint fmt fuzz bench bench-qemu clean

@@ -51,8 +51,11 @@ func runGuest(t testing.TB, c Config) (m *Machine, serial string, status int) {
 func TestEveryByteOfTheDiskReachesTheProgram(t *testing.T) {
 	image := guestImage(t, "guest")
 	sizes := []int{512, 4096 + 512, 1<<20 + 1536, 8 << 20}
-	if long {
+	switch {
+	case long:
 		sizes[3] = 256 << 20
+	case testing.Short():
+		sizes = sizes[:2]
 	}
 	for _, size := range sizes {
 		disk, sum := newDisk(t, size)
@@ -75,6 +78,9 @@ func TestCompletionsArePostedWithoutExitsOfTheirOwn(t *testing.T) {
 	image := guestImage(t, "guest")
 	disk, _ := newDisk(t, 1<<20)
 	requests := 20000
+	if testing.Short() {
+		requests = 2000
+	}
 	if long {
 		requests = 1_000_000
 	}

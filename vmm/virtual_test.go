@@ -21,7 +21,11 @@ func virtualRun(t *testing.T, image string, c Config) (string, *Report) {
 }
 
 func TestVirtualTimeRepeatsToTheInstruction(t *testing.T) {
-	disk, sum := newDisk(t, 256<<10)
+	size := 256 << 10
+	if testing.Short() {
+		size = 16 << 10
+	}
+	disk, sum := newDisk(t, size)
 	c := Config{Posted: true, Command: "depth=4", Disks: []Disk{{Path: disk, ReadOnly: true}}}
 	image := guestImage(t, guests.Main)
 	text, first := virtualRun(t, image, c)
