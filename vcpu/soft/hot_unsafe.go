@@ -357,6 +357,22 @@ const (
 	opJNL
 	opJLE
 	opJNLE
+	opSUBJZRI32
+	opADDJZRI32
+	opANDJZRI32
+	opDECJZ32
+	opSUBJNZRI32
+	opADDJNZRI32
+	opANDJNZRI32
+	opDECJNZ32
+	opSUBJZRI64
+	opADDJZRI64
+	opANDJZRI64
+	opDECJZ64
+	opSUBJNZRI64
+	opADDJNZRI64
+	opANDJNZRI64
+	opDECJNZ64
 	opCMPJBRR8
 	opCMPJBRI8
 	opCMPJNBRR8
@@ -1186,6 +1202,22 @@ var hotCodes = map[hotKey]uint16{
 
 // fusedCodes are the comparisons that have one together with the branch behind them.
 var fusedCodes = map[fusedKey]uint16{
+	{decode.SUB, 4, formRI, 4, false}:   opSUBJZRI32,
+	{decode.ADD, 4, formRI, 4, false}:   opADDJZRI32,
+	{decode.AND, 4, formRI, 4, false}:   opANDJZRI32,
+	{decode.DEC, 4, formRI, 4, false}:   opDECJZ32,
+	{decode.SUB, 5, formRI, 4, false}:   opSUBJNZRI32,
+	{decode.ADD, 5, formRI, 4, false}:   opADDJNZRI32,
+	{decode.AND, 5, formRI, 4, false}:   opANDJNZRI32,
+	{decode.DEC, 5, formRI, 4, false}:   opDECJNZ32,
+	{decode.SUB, 4, formRI, 8, false}:   opSUBJZRI64,
+	{decode.ADD, 4, formRI, 8, false}:   opADDJZRI64,
+	{decode.AND, 4, formRI, 8, false}:   opANDJZRI64,
+	{decode.DEC, 4, formRI, 8, false}:   opDECJZ64,
+	{decode.SUB, 5, formRI, 8, false}:   opSUBJNZRI64,
+	{decode.ADD, 5, formRI, 8, false}:   opADDJNZRI64,
+	{decode.AND, 5, formRI, 8, false}:   opANDJNZRI64,
+	{decode.DEC, 5, formRI, 8, false}:   opDECJNZ64,
 	{decode.CMP, 2, formRR, 1, false}:   opCMPJBRR8,
 	{decode.CMP, 2, formRI, 1, false}:   opCMPJBRI8,
 	{decode.CMP, 3, formRR, 1, false}:   opCMPJNBRR8,
@@ -4541,6 +4573,166 @@ run:
 		case opJNLE:
 			if c.cond(15) {
 				c.rip = start + uint64(o.imm)
+				link = 1
+				goto direct
+			}
+		case opSUBJZRI32:
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opADDJZRI32:
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
+			v = uint64(uint32(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opANDJZRI32:
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opDECJZ32:
+			w = c.carry()
+			v = uint64(uint32(r[o.a] - 1))
+			c.flagKind, c.flagR, c.flagB = classDec|size32, v, w
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opSUBJNZRI32:
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
+			v = uint64(uint32(v - w))
+			c.flagKind, c.flagR, c.flagB = classSub|size32, v, w
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opADDJNZRI32:
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
+			v = uint64(uint32(v + w))
+			c.flagKind, c.flagR, c.flagB = classAdd|size32, v, w
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opANDJNZRI32:
+			v, w = uint64(uint32(r[o.a])), uint64(uint32(uint64(o.imm)))
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size32, v, 0
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opDECJNZ32:
+			w = c.carry()
+			v = uint64(uint32(r[o.a] - 1))
+			c.flagKind, c.flagR, c.flagB = classDec|size32, v, w
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opSUBJZRI64:
+			v, w = r[o.a], uint64(o.imm)
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opADDJZRI64:
+			v, w = r[o.a], uint64(o.imm)
+			v = v + w
+			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opANDJZRI64:
+			v, w = r[o.a], uint64(o.imm)
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opDECJZ64:
+			w = c.carry()
+			v = r[o.a] - 1
+			c.flagKind, c.flagR, c.flagB = classDec|size64, v, w
+			r[o.a] = v
+			if v == 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opSUBJNZRI64:
+			v, w = r[o.a], uint64(o.imm)
+			v = v - w
+			c.flagKind, c.flagR, c.flagB = classSub|size64, v, w
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opADDJNZRI64:
+			v, w = r[o.a], uint64(o.imm)
+			v = v + w
+			c.flagKind, c.flagR, c.flagB = classAdd|size64, v, w
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opANDJNZRI64:
+			v, w = r[o.a], uint64(o.imm)
+			v &= w
+			c.flagKind, c.flagR, c.flagB = classLogic|size64, v, 0
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
+				link = 1
+				goto direct
+			}
+		case opDECJNZ64:
+			w = c.carry()
+			v = r[o.a] - 1
+			c.flagKind, c.flagR, c.flagB = classDec|size64, v, w
+			r[o.a] = v
+			if v != 0 {
+				c.rip = start + uint64(int64(o.disp))
 				link = 1
 				goto direct
 			}

@@ -128,15 +128,24 @@ func operands(o *op, in *decode.Inst, mem bool) bool {
 // flatOperand reports a memory operand without index and segment base.
 func flatOperand(in *decode.Inst) bool { return in.Index == decode.NoReg && in.Seg < decode.FS }
 
-// fuse joins a comparison with the branch behind it.
+// fuse joins a comparison, or a count's step, with the branch behind it.
 func fuse(o *op, in, jcc *decode.Inst) bool {
-	if o.code == opGeneric || in.Op != decode.CMP && in.Op != decode.TEST {
+	if o.code == opGeneric {
+		return false
+	}
+	switch in.Op {
+	case decode.CMP, decode.TEST:
+	case decode.SUB, decode.ADD, decode.AND, decode.DEC:
+		if in.Prefix&decode.Mem != 0 || in.Form != decode.FormMI && in.Op != decode.DEC {
+			return false
+		}
+	default:
 		return false
 	}
 	mem := in.Prefix&decode.Mem != 0
 	key := fusedKey{op: in.Op, cc: jcc.CC, size: in.Size, flat: mem && flatOperand(in)}
 	switch {
-	case in.Form == decode.FormMI && !mem:
+	case (in.Form == decode.FormMI || in.Op == decode.DEC) && !mem:
 		key.form = formRI
 	case in.Form == decode.FormMI:
 		return false

@@ -340,6 +340,21 @@ func branches() {
 		}
 		add(hot{"opJ" + name, "JCC", "None", false, 8, cc, false, branch(condition)})
 	}
+	// The ends of most loops: a count that steps, and a branch on its being zero.
+	for _, n := range []int{4, 8} {
+		for _, x := range []struct {
+			name, condition string
+			cc              int
+		}{{"Z", "v == 0", 4}, {"NZ", "v != 0", 5}} {
+			aside := strings.Replace(branch(x.condition), "uint64(o.imm)", "uint64(int64(o.disp))", 1)
+			for _, op := range []string{"SUB", "ADD", "AND"} {
+				body := "v, w = " + cut(n, regA) + ", " + cut(n, "uint64(o.imm)") + "\n" + alu(op, n) + set(n, regA, "v") + aside
+				add(hot{fmt.Sprintf("op%sJ%sRI%d", op, x.name, 8*n), op + "+", "RI", false, n, x.cc, false, body})
+			}
+			body := "w = c.carry()\nv = " + cut(n, regA+" - 1") + "\n" + lazy("classDec", n, "v", "w") + set(n, regA, "v") + aside
+			add(hot{fmt.Sprintf("opDECJ%s%d", x.name, 8*n), "DEC+", "RI", false, n, x.cc, false, body})
+		}
+	}
 	// Comparison and branch in one. The flags stay for whoever asks later.
 	compare := map[string]string{
 		"B": "v < w", "NB": "v >= w", "Z": "v == w", "NZ": "v != w", "BE": "v <= w", "NBE": "v > w",
