@@ -134,21 +134,22 @@ func (a ACPI) fadt(facs, dsdt uint64) []byte {
 	b[108] = 0x32                // the century in CMOS
 	le.PutUint16(b[109:], bootLegacy|bootNoVGA|bootNoASPM)
 	le.PutUint32(b[112:], fadtWBINVD|fadtC1|fadtNoSleep|fadtNoRTC|fadtTimer32|fadtReset|fadtHeadless)
-	copy(b[116:], portAddress(a.Reset, 1))
+	copy(b[116:], portAddress(a.Reset, 1, 1))
 	b[128] = 0x06               // a hard reset
 	b[131] = 4                  // ACPI 6.4
 	le.PutUint64(b[132:], facs) // and not its address of 32 bits: one of the two is to be given
 	le.PutUint64(b[140:], dsdt)
-	copy(b[148:], portAddress(a.PM, 4))
-	copy(b[172:], portAddress(a.PM+4, 2))
-	copy(b[208:], portAddress(a.PM+8, 4))
+	copy(b[148:], portAddress(a.PM, 4, 2)) // status and enable, each its own
+	copy(b[172:], portAddress(a.PM+4, 2, 2))
+	copy(b[208:], portAddress(a.PM+8, 4, 4))
 	return b[tableHead:]
 }
 
-// portAddress is a generic address structure for a register of n bytes in I/O space (§5.2.3.2).
-func portAddress(port uint16, n byte) []byte {
-	size := map[byte]byte{1: 1, 2: 2, 4: 3}[n]
-	return binary.LittleEndian.AppendUint64([]byte{1, 8 * n, 0, size}, uint64(port))
+// portAddress is a generic address structure for n bytes of I/O space that are accessed
+// width bytes at a time (§5.2.3.2).
+func portAddress(port uint16, n, width byte) []byte {
+	access := map[byte]byte{1: 1, 2: 2, 4: 3}[width]
+	return binary.LittleEndian.AppendUint64([]byte{1, 8 * n, 0, access}, uint64(port))
 }
 
 // Flags of an interrupt in the MADT (§5.2.12.5): as its bus has it, or level and active high.

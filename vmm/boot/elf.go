@@ -248,6 +248,9 @@ func loadSegment(p *elf.Prog, m Memory) error {
 	if p.Paddr < firstUsable {
 		return fmt.Errorf("segment at %#x is below %#x, where the start information lies", p.Paddr, firstUsable)
 	}
+	if err := checkFirmware(p.Paddr, p.Memsz); err != nil {
+		return err
+	}
 	view, err := m.View(p.Paddr, p.Memsz)
 	if err != nil {
 		return tooSmall(p.Paddr, p.Memsz)
@@ -256,6 +259,14 @@ func loadSegment(p *elf.Prog, m Memory) error {
 		return fmt.Errorf("segment at %#x is cut short: %w", p.Paddr, err)
 	}
 	clear(view[p.Filesz:])
+	return nil
+}
+
+// checkFirmware refuses what would lie where firmware's tables do.
+func checkFirmware(addr, n uint64) error {
+	if addr < holeEnd && (addr >= firmwareBase || n > firmwareBase-addr) {
+		return fmt.Errorf("%#x to %#x lies over %#x to %#x, where a PC has its firmware; link at 1 MiB or higher", addr, addr+n, firmwareBase, holeEnd)
+	}
 	return nil
 }
 

@@ -119,6 +119,9 @@ func loadAddressed(r source, h multibootHeader, m Memory) (Entry, error) {
 	if entry := uint64(h.entry); entry < load || entry >= load+total {
 		return Entry{}, fmt.Errorf("multiboot entry address %#x is not in what is loaded; mend the header", entry)
 	}
+	if err := checkFirmware(load, total); err != nil {
+		return Entry{}, err
+	}
 	view, err := m.View(load, total)
 	if err != nil {
 		return Entry{}, tooSmall(load, total)

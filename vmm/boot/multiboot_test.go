@@ -136,6 +136,8 @@ func TestMultibootImagesThatCannotBeLoadedAreRefused(t *testing.T) {
 		"entry 0":                     {image64(0, 0), "entry 0x0"},
 		"PVH entry 0":                 {image(segment{kind: elf.PT_NOTE, data: note(xenName, notePVH, 0, 0, 0, 0)}), "entry 0"},
 		"low":                         {addressed(0x8000, 0, 0, 0x8000), "below"},
+		"over the firmware":           {addressed(0xdfff0, 0, 0, 0xdfff0), "firmware"},
+		"ELF over the firmware":       {image(segment{kind: elf.PT_LOAD, paddr: 0xf0000, data: []byte("text")}, pvh), "firmware"},
 		"beyond RAM":                  {addressed(testRAM, 0, 0, testRAM), "memory too small"},
 		"BSS beyond RAM":              {addressed(at, 0, testRAM+1, at), "give at least 5 MiB"},
 		"load address after header":   {header(hasAddresses, at, at+4, 0, 0, at+4), "do not fit"},
