@@ -55,7 +55,8 @@ func FuzzSystem(f *testing.F) {
 			c.pending.And(^pendingStop)
 			c.signal(pendingNMI)
 		}
-		if d := time.Since(start); d > 2*time.Second {
+		// A hang, not slowness: fuzzing often runs beside what starves it.
+		if d := time.Since(start); d > time.Minute {
 			t.Fatalf("%v for 1000 instructions", d)
 		}
 	})
