@@ -126,7 +126,8 @@ func printInfo(w io.Writer, i hostInfo) {
 	t.AppendRow([]any{"UINTR offered by KVM", yes[i.UINTRKVM]})
 	t.AppendRow([]any{"io_uring", yes[i.IOURing]})
 	t.AppendRow([]any{"CPUs, memory", fmt.Sprintf("%d, %.1f GiB", i.CPUs, float64(i.Memory)/(1<<30))})
-	t.AppendRow([]any{"user interrupts go", i.Way})
+	t.AppendRow([]any{"software CPU (--accel soft)", "there on any x86-64 host, user interrupts included"})
+	t.AppendRow([]any{"user interrupts go, over KVM", i.Way})
 	if p := i.Probe; p != nil {
 		t.AppendSeparator()
 		trial := func(name string, x hw.Trial) {

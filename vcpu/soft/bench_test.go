@@ -167,3 +167,18 @@ func BenchmarkLoops(b *testing.B) {
 		})
 	}
 }
+
+func TestStatisticsCountWhatRan(t *testing.T) {
+	c := loopCPU(t, assemble(t, "testdata/loops.S"), 0, 4*quantum)
+	finish(t, c)
+	s, err := c.Statistics()
+	require.NoError(t, err)
+	require.Greater(t, s["instructions"], uint64(4*quantum))
+	require.LessOrEqual(t, s["instructions"], c.Retired())
+	require.NotZero(t, s["blocks"])
+	require.Zero(t, s["block_flushes"])
+	c.dropAll()
+	s, err = c.Statistics()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, s["block_flushes"])
+}

@@ -42,7 +42,6 @@ type blocks struct {
 	chunks  []*chunk
 	chunk   int // in use
 	scratch [decode.MaxLength]byte
-	flushes uint64
 }
 
 // jump remembers the block at a linear RIP, while translations and rights are those
@@ -91,7 +90,7 @@ func (c *CPU) room() *chunk {
 // dropAll forgets every block. No block may be under way.
 func (c *CPU) dropAll() {
 	k := &c.cache
-	k.flushes++
+	c.stats.flushes.Add(1)
 	clear(k.buckets)
 	for pa := range k.pages {
 		c.disown(pa)
@@ -248,6 +247,7 @@ func (c *CPU) decode(la, pa uint64) *block {
 		bytes = bytes[in.Len:]
 	}
 	h.used++
+	c.stats.blocks.Add(1)
 	b.insts = h.insts[first:h.n:h.n]
 	b.count = int64(len(b.insts))
 	ops := c.lower(b.insts, h.ops[h.op:h.op])

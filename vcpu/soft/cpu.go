@@ -48,7 +48,7 @@ const (
 	pendingStop   // Kick
 	pendingCode   // other processors' code pages: CPU.inbox
 	pendingUser   // a user interrupt may be deliverable at this boundary
-	pendingTimer  // the local APIC's timer may be due
+	pendingTimer  // a device's timer has another deadline
 	pendingShadow // CPU.shadow is set
 	pendingStep   // instructions are executed one by one
 	pendingDebug  // a debugger's step, or a watchpoint that was met

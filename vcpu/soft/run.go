@@ -64,6 +64,7 @@ func (c *CPU) Slice(n int64) error {
 		}
 		if c.budget <= 0 {
 			c.grant(quantum)
+			c.stats.retired.Store(c.retired())
 			c.tick()
 		}
 		if p := c.pending.Load() &^ c.ignore; p != 0 || c.halted || c.waitSIPI {

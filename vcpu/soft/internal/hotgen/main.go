@@ -474,13 +474,18 @@ func vectors() {
 	add(hot{"opCVTSI2SD32", "CVTSI2SD", "RM", false, 4, -1, false, enabled + xmmA + ".Lo = math.Float64bits(float64(int32(" + regB + ")))\n"})
 }
 
-func main() {
-	log.SetFlags(0)
+// generate makes the cases.
+func generate() {
 	arithmetic()
 	moves()
 	stack()
 	branches()
 	vectors()
+}
+
+func main() {
+	log.SetFlags(0)
+	generate()
 	if err := os.WriteFile("hot_unsafe.go", render(), 0o644); err != nil {
 		log.Fatal(err)
 	}
