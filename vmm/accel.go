@@ -9,7 +9,8 @@ import (
 )
 
 // chooseAccel settles AccelAuto: KVM where it runs a guest's kernel natively, or
-// where the image says that an interpreted one suits it. why is one line for the
+// where the image says that an interpreted one suits it. Images that were not made
+// for this VMM get the software CPU, beside which there is a whole PC. why is one line for the
 // user.
 func chooseAccel(c *Config, entry boot.Entry) (accel vcpu.Accel, why string) {
 	switch {
@@ -21,6 +22,8 @@ func chooseAccel(c *Config, entry boot.Entry) (accel vcpu.Accel, why string) {
 		return vcpu.AccelSoft, "only the software CPU has user interrupts itself"
 	case c.Way != vcpu.WayNone, c.Kick:
 		return vcpu.AccelKVM, "this way of user interrupts is KVM's"
+	case entry.Note&boot.NotePresent == 0:
+		return vcpu.AccelSoft, "the image may want a PC's IOAPIC and timers, which machines over KVM do not have yet"
 	}
 	system, err := kvm.Open(c.kvmPath())
 	if err != nil {
