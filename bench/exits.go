@@ -81,6 +81,7 @@ var variants = []variant{
 // Exits measures the four ways in which a completion can reach the user program,
 // and the kick, on the same work, alternating.
 func Exits(ctx context.Context, o ExitsOptions) (*ExitsResult, error) {
+	variants := o.variants()
 	result := &ExitsResult{Requests: o.Requests, Rounds: o.Rounds}
 	runs := make(map[[2]int][]*vmm.Report) // by variant and depth
 	total, done := o.Rounds*len(o.Depths)*len(variants), 0
@@ -109,8 +110,11 @@ func Exits(ctx context.Context, o ExitsOptions) (*ExitsResult, error) {
 			result.Rows = append(result.Rows, summarise(name, depth, runs[[2]int{vi, di}]))
 		}
 		rows := result.Rows[first:]
-		named := func(name string) ExitsRow {
-			return rows[slices.IndexFunc(rows, func(r ExitsRow) bool { return r.Variant == name })]
+		named := func(name string) (row ExitsRow) {
+			if i := slices.IndexFunc(rows, func(r ExitsRow) bool { return r.Variant == name }); i >= 0 {
+				row = rows[i]
+			}
+			return row
 		}
 		base, kick := named(Signal), named(Kick)
 		for i := range rows {
@@ -120,6 +124,14 @@ func Exits(ctx context.Context, o ExitsOptions) (*ExitsResult, error) {
 		}
 	}
 	return result, nil
+}
+
+// variants are those that the way allows: a kick that rewrites registers is KVM's.
+func (o ExitsOptions) variants() []variant {
+	if o.Way != vcpu.WayNative {
+		return variants
+	}
+	return slices.DeleteFunc(slices.Clone(variants), func(v variant) bool { return v.kick })
 }
 
 // run runs one variant. The host is probed by the first, and probe is nil then.

@@ -33,6 +33,7 @@ func testContext(t *testing.T) context.Context {
 
 func TestExitsMeasuresEveryVariantAtEveryDepth(t *testing.T) {
 	image, disk := setUp(t)
+	guesttest.RequireKVM(t)
 	for _, way := range []vcpu.Way{vcpu.WayDirect, vcpu.WayResident} {
 		calls := 0
 		o := ExitsOptions{
@@ -64,6 +65,21 @@ func TestExitsMeasuresEveryVariantAtEveryDepth(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestExitsWithoutKVMLeavesTheKickOut(t *testing.T) {
+	image, disk := setUp(t)
+	r, err := Exits(testContext(t), ExitsOptions{Image: image, Disk: disk, Way: vcpu.WayNative, Requests: 50, Depths: []int{1}, Rounds: 1})
+	require.NoError(t, err)
+	require.Equal(t, vcpu.WayNative.String(), r.Way)
+	require.Len(t, r.Rows, 4)
+	for _, row := range r.Rows {
+		require.NotEqual(t, Kick, row.Variant)
+		require.EqualValues(t, 50, row.Completions)
+	}
+	posted, signal := r.Rows[1], r.Rows[2]
+	require.Less(t, posted.ExitsPerCompletion, signal.ExitsPerCompletion)
+	require.NotZero(t, posted.Interrupts)
 }
 
 func TestControlStandsBesideTheRun(t *testing.T) {

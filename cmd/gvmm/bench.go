@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"gvmm/bench"
+	"gvmm/kvm"
+	"gvmm/vcpu"
 )
 
 func benchCommand() *cobra.Command {
@@ -52,6 +54,10 @@ used ring instead, and is named so.`,
 			if o.Way, err = parseWay(way); err != nil {
 				return err
 			}
+			if o.Way == vcpu.WayNone && !canKVM(o.KVM) {
+				o.Way = vcpu.WayNative
+				fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no KVM here: on the software CPU, without the kick")
+			}
 			if o.Requests < 1 || o.Rounds < 1 || len(o.Depths) == 0 {
 				return errors.New("--requests, --rounds and --depth want numbers of at least 1")
 			}
@@ -61,7 +67,7 @@ used ring instead, and is named so.`,
 	s := c.Flags()
 	s.StringVar(&o.Image, "image", "out/guest.img", "the bare guest's image")
 	s.StringVar(&o.Disk, "disk", "", "host file to read [4 MiB of random bytes, removed afterwards]")
-	s.StringVar(&way, "way", "auto", "how user interrupts go: auto, direct or resident")
+	s.StringVar(&way, "way", "auto", "how user interrupts go: auto, native (the software CPU), direct or resident (over KVM)")
 	s.IntVar(&o.Requests, "requests", 4096, "reads of 4 KiB in each pass")
 	s.IntSliceVar(&o.Depths, "depth", []int{1, 32}, "queue depths, 1 to 64")
 	s.IntVar(&o.Rounds, "rounds", 3, "rounds; medians are reported")
@@ -105,4 +111,13 @@ func printExits(w io.Writer, r *bench.ExitsResult) {
 	t.Render()
 	fmt.Fprintf(w, "way %s; %d requests a pass, medians of %d rounds, variants alternating; ratios to %q,\nand of p50 to %q (a signal to the vCPU's thread, registers rewritten), at the same depth.\n",
 		r.Way, r.Requests, r.Rounds, bench.Signal, bench.Kick)
+}
+
+// canKVM tells whether the KVM device can be used.
+func canKVM(path string) bool {
+	system, err := kvm.Open(path)
+	if err != nil {
+		return false
+	}
+	return system.Close() == nil
 }
