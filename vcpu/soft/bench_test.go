@@ -133,7 +133,7 @@ func TestLoopsRunToTheirEnd(t *testing.T) {
 		c := loopCPU(t, code, i, 64)
 		finish(t, c)
 		require.True(t, c.halted, name)
-		require.GreaterOrEqual(t, c.retired(), uint64(64*3), name)
+		require.GreaterOrEqual(t, c.Retired(), uint64(64*3), name)
 		if name == "user interrupt" {
 			require.EqualValues(t, 64, c.stats.delivered.Load())
 			require.EqualValues(t, 64, c.stats.notified.Load())
@@ -161,8 +161,8 @@ func BenchmarkLoops(b *testing.B) {
 			b.ResetTimer()
 			begin := cpuSeconds(b)
 			finish(b, c)
-			b.ReportMetric(float64(c.retired())/1e6/(cpuSeconds(b)-begin), "cpu-MIPS")
-			b.ReportMetric(float64(c.retired())/1e6/b.Elapsed().Seconds(), "MIPS")
+			b.ReportMetric(float64(c.Retired())/1e6/(cpuSeconds(b)-begin), "cpu-MIPS")
+			b.ReportMetric(float64(c.Retired())/1e6/b.Elapsed().Seconds(), "MIPS")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/iterations, "ns/iteration")
 		})
 	}

@@ -96,8 +96,8 @@ func TestBreakpointsAreMetInOrderAndChangeNothing(t *testing.T) {
 		if now != end {
 			rt.Fatalf("registers %+v, want %+v", now, end)
 		}
-		if r.c.retired() != uint64(len(rips)-1) {
-			rt.Fatalf("%d instructions retired, want %d", r.c.retired(), len(rips)-1)
+		if r.c.Retired() != uint64(len(rips)-1) {
+			rt.Fatalf("%d instructions retired, want %d", r.c.Retired(), len(rips)-1)
 		}
 	})
 }

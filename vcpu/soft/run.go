@@ -57,14 +57,14 @@ func (c *CPU) Deadline() uint64 {
 // where time is virtual. Only Run and who schedules several processors on one
 // goroutine call it.
 func (c *CPU) Slice(n int64) error {
-	end := c.retired() + uint64(n)
-	for c.pending.Load()&pendingStop == 0 && c.retired() < end {
+	end := c.Retired() + uint64(n)
+	for c.pending.Load()&pendingStop == 0 && c.Retired() < end {
 		if c.debug != nil && c.debug.stop {
 			break
 		}
 		if c.budget <= 0 {
 			c.grant(quantum)
-			c.stats.retired.Store(c.retired())
+			c.stats.retired.Store(c.Retired())
 			c.tick()
 		}
 		if p := c.pending.Load() &^ c.ignore; p != 0 || c.halted || c.waitSIPI {
@@ -90,9 +90,10 @@ func (c *CPU) grant(n int64) {
 	c.budget = n
 }
 
-// retired is how many instructions have completed; a repeated string instruction
-// counts for each of its pieces.
-func (c *CPU) retired() uint64 { return c.limit - uint64(c.budget) }
+// Retired is how many instructions have completed; a repeated string instruction
+// counts for each of its pieces. It is for who is called on the processor's
+// goroutine, or while Run does not run.
+func (c *CPU) Retired() uint64 { return c.limit - uint64(c.budget) }
 
 // except delivers what c.fault holds.
 func (c *CPU) except() {
@@ -377,13 +378,13 @@ func (c *CPU) sleep() error {
 	if c.halted {
 		until := c.machine.clock.TSC() + uint64(spin.Seconds()*hz)
 		for c.machine.clock.TSC() < min(until, deadline) {
-			if c.awake() {
+			if c.Ready() {
 				return nil
 			}
 			runtime.Gosched()
 		}
 	}
-	if c.awake() {
+	if c.Ready() {
 		return nil
 	}
 	wait := time.Hour
@@ -406,12 +407,9 @@ func (c *CPU) sleep() error {
 	return nil
 }
 
-// Ready reports that a processor which ended halted has something to do after all.
-func (c *CPU) Ready() bool { return c.awake() }
-
-// awake reports that something is pending which a processor that sleeps has to look at. How its
+// Ready reports that something is pending which a processor that sleeps has to look at. How its
 // instructions are executed is not, nor what it cannot take: time must go on then.
-func (c *CPU) awake() bool {
+func (c *CPU) Ready() bool {
 	idle := pendingStep | pendingDebug
 	if c.waitSIPI {
 		idle |= pendingNMI | pendingInterrupt | pendingUser | pendingShadow

@@ -167,27 +167,34 @@ func (c *CPU) loadLDT(sel uint16) bool {
 		c.seg[ldtr] = nullSegment(sel, 0)
 		return true
 	}
-	if sel&4 != 0 {
-		return c.selectorFault(vectorGP, sel)
-	}
-	d, ok := c.fetch(sel, vectorGP)
+	d, ok := c.systemDescriptor(sel, func(d *descriptor) bool { return d.kind() == typeLDT })
 	if !ok {
 		return false
 	}
-	if !d.system() || d.kind() != typeLDT {
-		return c.selectorFault(vectorGP, sel)
-	}
-	if !c.fetchUpper(&d, sel, vectorGP) {
-		return false
-	}
-	if !d.present() {
-		return c.selectorFault(vectorNP, sel)
-	}
-	if !canonicalWide(d.base()) {
-		return c.gp0()
-	}
 	c.seg[ldtr] = d.segment(sel)
 	return true
+}
+
+// systemDescriptor fetches what LLDT and LTR load: a present system descriptor of a
+// wanted kind, in the GDT.
+func (c *CPU) systemDescriptor(sel uint16, wanted func(*descriptor) bool) (d descriptor, ok bool) {
+	if sel&4 != 0 {
+		return d, c.selectorFault(vectorGP, sel)
+	}
+	if d, ok = c.fetch(sel, vectorGP); !ok {
+		return d, false
+	}
+	switch {
+	case !d.system() || !wanted(&d):
+		return d, c.selectorFault(vectorGP, sel)
+	case !c.fetchUpper(&d, sel, vectorGP):
+		return d, false
+	case !d.present():
+		return d, c.selectorFault(vectorNP, sel)
+	case !canonicalWide(d.base()):
+		return d, c.gp0()
+	}
+	return d, true
 }
 
 // loadTaskRegister is LTR: it marks the TSS busy.
@@ -195,24 +202,11 @@ func (c *CPU) loadTaskRegister(sel uint16) bool {
 	if isNull(sel) {
 		return c.gp0()
 	}
-	if sel&4 != 0 {
-		return c.selectorFault(vectorGP, sel)
-	}
-	d, ok := c.fetch(sel, vectorGP)
+	d, ok := c.systemDescriptor(sel, func(d *descriptor) bool {
+		return d.kind() == typeTSS || d.kind() == typeTSS16 && !c.long()
+	})
 	if !ok {
 		return false
-	}
-	if !d.system() || d.kind() != typeTSS && (d.kind() != typeTSS16 || c.long()) {
-		return c.selectorFault(vectorGP, sel)
-	}
-	if !c.fetchUpper(&d, sel, vectorGP) {
-		return false
-	}
-	if !d.present() {
-		return c.selectorFault(vectorNP, sel)
-	}
-	if !canonicalWide(d.base()) {
-		return c.gp0()
 	}
 	if !c.setType(&d, busyBit, 0) {
 		return false

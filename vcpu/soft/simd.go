@@ -34,9 +34,6 @@ func (c *CPU) useXMM() bool {
 	return c.raise(vectorNM)
 }
 
-// x87Pending is ES in the status word: an x87 exception waits to be taken.
-const x87Pending = 1 << 7
-
 // useMMX judges whether MMX registers may be used: SDM 3 §13.1.
 func (c *CPU) useMMX() bool {
 	switch {
@@ -44,7 +41,7 @@ func (c *CPU) useMMX() bool {
 		return c.ud()
 	case c.cr0&cr0TS != 0:
 		return c.raise(vectorNM)
-	case c.fpu.status&x87Pending != 0:
+	case c.fpu.status&swES != 0:
 		return c.raise(vectorMF)
 	}
 	return true

@@ -45,15 +45,15 @@ func TestSIMDNeedsWhatTheSystemEnabled(t *testing.T) {
 		{"XMM without FXSAVE in the system", paddbXMM, 0, cr4OSFXSR, 0, vectorUD},
 		{"XMM after a task switch", paddbXMM, cr0TS, 0, 0, vectorNM},
 		{"XMM: undefined goes before not available", paddbXMM, cr0TS, cr4OSFXSR, 0, vectorUD},
-		{"XMM does not look at x87 exceptions", paddbXMM, 0, 0, x87Pending, -1},
+		{"XMM does not look at x87 exceptions", paddbXMM, 0, 0, swES, -1},
 		{"MMX, enabled", paddbMMX, 0, 0, 0, -1},
 		{"MMX does not need FXSAVE", paddbMMX, 0, cr4OSFXSR, 0, -1},
 		{"MMX without an x87 unit", paddbMMX, cr0EM, 0, 0, vectorUD},
-		{"MMX after a task switch", paddbMMX, cr0TS, 0, x87Pending, vectorNM},
-		{"MMX takes a pending x87 exception", paddbMMX, 0, 0, x87Pending, vectorMF},
+		{"MMX after a task switch", paddbMMX, cr0TS, 0, swES, vectorNM},
+		{"MMX takes a pending x87 exception", paddbMMX, 0, 0, swES, vectorMF},
 		{"both kinds: FXSAVE", cvtps2pi, 0, cr4OSFXSR, 0, vectorUD},
-		{"both kinds: a pending x87 exception", cvtps2pi, 0, 0, x87Pending, vectorMF},
-		{"integers in memory are no MMX register", cvtpi2ps, 0, 0, x87Pending, -1},
+		{"both kinds: a pending x87 exception", cvtps2pi, 0, 0, swES, vectorMF},
+		{"integers in memory are no MMX register", cvtpi2ps, 0, 0, swES, -1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, _ := simdRig(t)

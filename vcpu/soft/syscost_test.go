@@ -41,11 +41,11 @@ func TestPrivilegedPathsDoNotAllocate(t *testing.T) {
 func BenchmarkPrivileged(b *testing.B) {
 	for about, r := range paths(b) {
 		b.Run(about, func(b *testing.B) {
-			start := r.c.retired()
+			start := r.c.Retired()
 			for b.Loop() {
 				_ = r.c.Slice(1000)
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(r.c.retired()-start), "ns/insn")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(r.c.Retired()-start), "ns/insn")
 		})
 	}
 }

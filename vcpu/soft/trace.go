@@ -82,10 +82,6 @@ func (c *CPU) traceUser(what vcpu.UserStep, value uint64) {
 // ID is the processor's number.
 func (c *CPU) ID() uint32 { return c.id }
 
-// Retired is how many instructions it has executed. Like the others here it is for
-// who is called on the processor's goroutine, or while Run does not run.
-func (c *CPU) Retired() uint64 { return c.retired() }
-
 // General returns a general-purpose register, 0 to 15.
 func (c *CPU) General(i int) uint64 { return c.r[i&15] }
 
