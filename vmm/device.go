@@ -3,10 +3,12 @@ package vmm
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"gvmm/virtio"
 	"gvmm/virtio/blk"
 	"gvmm/virtio/virtiopci"
 	"gvmm/vmm/pci"
@@ -17,11 +19,39 @@ type device struct {
 	name      string
 	requester pci.RequesterID
 	transport *virtiopci.Transport
-	disk      *blk.Device
-	file      *blk.File
+	disk      *blk.Device // nil: not a disk
+	host      io.Closer   // what the device stands on in the host; nil: nothing
 	stamps    []stampRing // of its queues
 	now       func() uint64
 	doorbells doorbellTable // nil where its stores come as exits
+}
+
+// addVirtio puts a virtio device in the bus's next slot. The machine closes host, which may be nil, also after an error.
+func (m *Machine) addVirtio(name string, d virtio.Device, host io.Closer) (*device, error) {
+	i := len(m.devices)
+	dev := &device{
+		name: name, requester: pci.NewRequesterID(0, uint8(i+1), 0), host: host,
+		stamps: make([]stampRing, len(d.Queues())), now: m.engine.now,
+	}
+	m.devices = append(m.devices, dev) // closed with the machine from here on
+	dma, platform := m.deviceDMA(dev.requester)
+	options := virtiopci.Options{
+		DMA: dma, Platform: platform, MSI: m.iommu.Sender(dev.requester), Stamp: dev.stamp,
+		Failed: func(queue int, err error) { m.guestErrors.add(name, queue, err) },
+	}
+	if !m.config.DoorbellExits {
+		if table := m.engine.doorbells(func(q int) { dev.transport.Kick(q) }); table != nil {
+			dev.doorbells, options.Doorbells = table, table
+		}
+	}
+	var err error
+	if dev.transport, err = virtiopci.New(d, options); err != nil {
+		return nil, err
+	}
+	if err := m.bus.Add(dev.requester, dev.transport.Function()); err != nil {
+		return nil, err
+	}
+	return dev, dev.transport.Function().SetBAR(0, barBase+uint64(i)*virtiopci.BARSize)
 }
 
 // addDisk opens a disk and puts its device on the bus.
@@ -33,32 +63,18 @@ func (m *Machine) addDisk(i int, d Disk) error {
 	if err != nil {
 		return err
 	}
-	dev := &device{
-		name: fmt.Sprintf("disk%d", i), requester: pci.NewRequesterID(0, uint8(i+1), 0), file: file,
-		stamps: make([]stampRing, m.config.queues()), now: m.engine.now,
+	name := fmt.Sprintf("disk%d", i)
+	disk, err := blk.New(file, blk.Options{Queues: m.config.queues(), Inline: m.config.ICount > 0, ReadOnly: d.ReadOnly, ID: name})
+	if err != nil {
+		_ = file.Close()
+		return err
 	}
-	m.devices = append(m.devices, dev) // closed with the machine from here on
-	dev.disk, err = blk.New(file, blk.Options{Queues: m.config.queues(), Inline: m.config.ICount > 0, ReadOnly: d.ReadOnly, ID: dev.name})
+	dev, err := m.addVirtio(name, disk, file)
 	if err != nil {
 		return err
 	}
-	dma, platform := m.deviceDMA(dev.requester)
-	options := virtiopci.Options{
-		DMA: dma, Platform: platform, MSI: m.iommu.Sender(dev.requester), Stamp: dev.stamp,
-		Failed: func(queue int, err error) { m.guestErrors.add(dev.name, queue, err) },
-	}
-	if !m.config.DoorbellExits {
-		if table := m.engine.doorbells(func(q int) { dev.transport.Kick(q) }); table != nil {
-			dev.doorbells, options.Doorbells = table, table
-		}
-	}
-	if dev.transport, err = virtiopci.New(dev.disk, options); err != nil {
-		return err
-	}
-	if err := m.bus.Add(dev.requester, dev.transport.Function()); err != nil {
-		return err
-	}
-	return dev.transport.Function().SetBAR(0, barBase+uint64(i)*virtiopci.BARSize)
+	dev.disk = disk
+	return nil
 }
 
 func (d *device) close() {
@@ -68,7 +84,7 @@ func (d *device) close() {
 	if d.doorbells != nil {
 		d.doorbells.close()
 	}
-	if d.file != nil {
-		_ = d.file.Close()
+	if d.host != nil {
+		_ = d.host.Close()
 	}
 }

@@ -182,6 +182,9 @@ func (r *Report) ExitSum(prefix string) uint64 {
 // wrote tells whether the guest wrote to a disk.
 func (m *Machine) wrote() bool {
 	for _, d := range m.devices {
+		if d.disk == nil {
+			continue
+		}
 		for q := range d.transport.Queues() {
 			s := d.disk.Stats(q)
 			if s.Writes.Load()+s.Discards.Load()+s.Zeroes.Load() > 0 {
