@@ -25,6 +25,9 @@ import (
 type Machine struct {
 	config  Config
 	probe   *hw.Probe
+	kernel  *kernel
+	entry   boot.Entry
+	initrd  boot.Region // Size 0: none
 	memory  *memory.Memory
 	engine  engine
 	cpus    []vcpu.CPU // the engine's
@@ -65,14 +68,18 @@ func New(c Config) (*Machine, error) {
 
 func (m *Machine) build() error {
 	m.memory = memory.New()
-	if err := m.memory.AddRAM(0, m.config.Memory); err != nil {
+	var err error
+	if m.kernel, err = openKernel(&m.config); err != nil {
 		return err
 	}
-	entry, err := boot.Load(m.config.Image, m.memory, m.config.Memory)
+	if err := m.addRAM(); err != nil {
+		return err
+	}
+	entry, err := m.kernel.load(m)
 	if err != nil {
 		return err
 	}
-	m.space = newSpace(func(addr uint64) bool { return addr < m.config.Memory })
+	m.space = newSpace(m.isRAM)
 	if err := m.openEngine(entry); err != nil {
 		return err
 	}
@@ -81,6 +88,9 @@ func (m *Machine) build() error {
 	}
 	m.ours = entry.Note&boot.NotePresent != 0
 	m.bus = pci.NewBus(m.space)
+	if err := m.space.Map(ecamBase, ecamBytes, m.bus.ECAM()); err != nil {
+		return err
+	}
 	if err := m.addPorts(); err != nil {
 		return err
 	}
@@ -94,6 +104,7 @@ func (m *Machine) build() error {
 			return err
 		}
 	}
+	m.entry = entry
 	info, err := m.inform(entry)
 	if err != nil {
 		return err
@@ -123,6 +134,7 @@ func (m *Machine) addPorts() error {
 		{"com1", portCOM1, serial.Ports, com1{m.serial}},
 		{"pci_config", pci.PortAddress, 8, configPorts{m.bus, reset}},
 		{"exit_port", portExit, 1, exitPort{m}},
+		{"pvpanic", portPanic, 1, panicPort{m}},
 		{"fw_cfg", platform.PortFwCfg, platform.FwCfgPorts, fw},
 		{"fw_cfg", platform.PortFwCfgDMA, platform.FwCfgDMAPorts, fw},
 		{"reset", platform.PortKeyboard, 1, reset},
@@ -230,6 +242,9 @@ func (m *Machine) Close() error {
 	}
 	if m.memory != nil {
 		errs = append(errs, m.memory.Close())
+	}
+	if m.kernel != nil {
+		errs = append(errs, m.kernel.close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)

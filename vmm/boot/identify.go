@@ -14,15 +14,15 @@ type Kind int
 
 // Kinds of an Identity.
 const (
-	Unknown Kind = iota
-	ELF          // an x86 executable that says how it is entered, by a note or a multiboot header
-	Vmlinux      // a Linux kernel as ELF
-	BzImage      // a Linux kernel with its setup header
-	UKI          // a unified kernel image: PE with a .linux section
-	Multiboot    // an image with a multiboot 1 header that is no ELF
-	RawDisk      // with a partition table or a file system that is known
-	QCOW2        // a disk in QEMU's format
-	Refused      // something known that cannot be booted, or not by this VMM
+	Unknown   Kind = iota
+	ELF            // an x86 executable that says how it is entered, by a note or a multiboot header
+	Vmlinux        // a Linux kernel as ELF
+	BzImage        // a Linux kernel with its setup header
+	UKI            // a unified kernel image: PE with a .linux section
+	Multiboot      // an image with a multiboot 1 header that is no ELF
+	RawDisk        // with a partition table or a file system that is known
+	QCOW2          // a disk in QEMU's format
+	Refused        // something known that cannot be booted, or not by this VMM
 )
 
 // String names the kind as a user does.

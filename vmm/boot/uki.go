@@ -62,18 +62,18 @@ func openUKI(s Source) (*UnifiedImage, error) {
 			u.Initrds = append(u.Initrds, p)
 		}
 	}
-	if u.Command, err = text(parts[".cmdline"]); err != nil {
+	if u.Command, err = readText(parts[".cmdline"]); err != nil {
 		return nil, err
 	}
 	if len(u.Command) > MaxCommandLine {
 		return nil, fmt.Errorf("a .cmdline section of %d bytes; %d are the longest command line", len(u.Command), MaxCommandLine)
 	}
-	system, err := text(parts[".osrel"])
+	system, err := readText(parts[".osrel"])
 	if err != nil {
 		return nil, err
 	}
 	u.System = prettyName(system)
-	version, err := text(parts[".uname"])
+	version, err := readText(parts[".uname"])
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +106,8 @@ func sections(s Source, f *pe.File) (map[string]Source, error) {
 	return parts, nil
 }
 
-// text reads a section that holds a line or a few.
-func text(s Source) (string, error) {
+// readText reads a section that holds a line or a few.
+func readText(s Source) (string, error) {
 	if s.Size == 0 {
 		return "", nil
 	}
