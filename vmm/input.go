@@ -31,25 +31,39 @@ func (in *input) start(m *Machine) (stop func()) {
 	return func() { close(done) }
 }
 
+// pump reads nothing before the guest does: a guest that never reads its serial port leaves standard input alone.
 func (in *input) pump(m *Machine, done <-chan struct{}) {
 	var buffer [256]byte
-	for {
+	for in.await(done) {
 		n, err := m.config.Input.Read(buffer[:])
-		for b := buffer[:n]; len(b) > 0; {
-			if p := in.port.Load(); p.Listening() {
-				b = b[p.Receive(b):]
-			}
-			if len(b) == 0 {
-				break
-			}
-			select {
-			case <-in.room:
-			case <-done:
+		for b := buffer[:n]; len(b) > 0 && in.await(done); {
+			taken := in.port.Load().Receive(b)
+			if b = b[taken:]; taken == 0 && !in.pause(done) {
 				return
 			}
 		}
 		if err != nil {
 			return
 		}
+	}
+}
+
+// await waits until the guest reads its port; false when the machine has ended.
+func (in *input) await(done <-chan struct{}) bool {
+	for !in.port.Load().Listening() {
+		if !in.pause(done) {
+			return false
+		}
+	}
+	return true
+}
+
+// pause waits for wake; false when the machine has ended.
+func (in *input) pause(done <-chan struct{}) bool {
+	select {
+	case <-in.room:
+		return true
+	case <-done:
+		return false
 	}
 }

@@ -31,7 +31,8 @@ type Report struct {
 	Control *Report `json:"control"`
 	Saved   float64 `json:"saved_exits_per_completion"`
 
-	Status        int               `json:"status"` // the guest's
+	Status        int               `json:"status"`   // the guest's
+	Measured      bool              `json:"measured"` // the guest registered a latency log
 	Resets        int               `json:"resets,omitempty"`
 	WroteDisk     bool              `json:"wrote_disk"`
 	Posted        bool              `json:"posted"`
@@ -131,7 +132,7 @@ func (m *Machine) Report() *Report {
 		begin = &counts{}
 	}
 	r := &Report{
-		Engine: m.config.Accel.String(), Way: m.Way().String(), Image: m.config.Image, Status: m.status, Resets: m.resets, WroteDisk: m.wrote || m.diskWritten(), Posted: m.config.Posted,
+		Engine: m.config.Accel.String(), Way: m.Way().String(), Image: m.config.Image, Status: m.status, Measured: m.begin != nil, Resets: m.resets, WroteDisk: m.wrote || m.diskWritten(), Posted: m.config.Posted,
 		Completions:   end.completions - begin.completions,
 		Exits:         m.engine.exits(begin, end),
 		Devices:       difference(end.devices, begin.devices),
