@@ -102,11 +102,12 @@ func (k *kernel) close() error {
 //	console=ttyS0        COM1 is what gvmm shows
 //	cryptomgr.notests    no self-tests of ciphers, 60 % of the instructions of a boot
 //	panic=-1             a kernel that cannot go on resets at once instead of hanging
-var LinuxDefaults = []string{"console=ttyS0", "cryptomgr.notests", "panic=-1"}
+//	reboot=panic_warm    that reset is a warm one, by which a panic is told from a restart
+var LinuxDefaults = []string{"console=ttyS0", "cryptomgr.notests", "panic=-1", panicWarm}
 
 // commandLine is what a kernel is told of what came with it, the defaults and what the user adds.
 func commandLine(kind boot.Kind, found, added string) string {
-	words := strings.Fields(found)
+	words := []string{strings.TrimSpace(found)}
 	if kind.Linux() {
 		given := strings.Fields(found + " " + added)
 		for _, d := range LinuxDefaults {
@@ -115,7 +116,7 @@ func commandLine(kind boot.Kind, found, added string) string {
 			}
 		}
 	}
-	return strings.Join(append(words, strings.Fields(added)...), " ")
+	return strings.TrimSpace(strings.Join(append(words, strings.TrimSpace(added)), " "))
 }
 
 // hasDefault tells whether the words given say the same as a default, or otherwise. There can be many consoles.

@@ -1,10 +1,5 @@
 package vmm
 
-import "errors"
-
-// ErrPanic ends the run of a guest whose kernel says that it cannot go on.
-var ErrPanic = errors.New("vmm: the guest's kernel panicked")
-
 // portPanic is where the panic device answers (QEMU, "PVPANIC device"): ACPI's QEMU0001, for which Linux has the
 // driver pvpanic.
 const portPanic = 0x505
