@@ -27,6 +27,7 @@ type Machine struct {
 	config      Config
 	probe       *hw.Probe
 	kernel      *kernel
+	why         string      // the engine was chosen; "": it was asked for
 	disks       []*blk.File // of config.Disks, open as long as the machine
 	guestErrors errorLog
 	input       input
@@ -60,7 +61,7 @@ type board struct {
 	entry    boot.Entry
 	initrd   boot.Region // Size 0: none
 	ours     bool        // the image was made for this VMM
-	debugger *debugger // nil: none
+	debugger *debugger   // nil: none
 	logs     []latencyLog
 	begin    *counts // when the guest began to measure
 }
