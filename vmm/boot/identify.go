@@ -141,7 +141,7 @@ func identifyELF(s Source) Identity {
 		return Identity{Kind: Refused, Detail: err.Error()}
 	}
 	if isVmlinux(f) {
-		return Identity{Kind: Vmlinux, Version: vmlinuxVersion(f)}
+		return Identity{Kind: Vmlinux, Version: vmlinuxVersion(s, f)}
 	}
 	_, pvh, _ := readNotes(f)
 	if _, multiboot := findMultiboot(s); !pvh && !multiboot {
@@ -259,20 +259,21 @@ const versionPrefix = "Linux version "
 // versionLimit bounds a version's length, and with it what is shown of a hostile image.
 const versionLimit = 256
 
-// vmlinuxVersion looks the version up among what is loaded.
-func vmlinuxVersion(f *elf.File) string {
+// vmlinuxVersion looks the version up among what is loaded, in no more bytes than the image has.
+func vmlinuxVersion(s Source, f *elf.File) string {
 	const piece = 1 << 20
-	b := make([]byte, piece+versionLimit)
-	left := int64(loadLimit)
+	b := make([]byte, min(piece+versionLimit, s.Size))
+	left := s.Size
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_LOAD {
 			continue
 		}
-		for off := int64(0); uint64(off) < p.Filesz && left > 0; off, left = off+piece, left-piece {
+		for off := int64(0); uint64(off) < p.Filesz && left > 0; off += piece {
 			n, _ := p.ReadAt(b, off)
 			if n == 0 {
 				break
 			}
+			left -= int64(n)
 			if at := bytes.Index(b[:n], []byte(versionPrefix)); at >= 0 {
 				if v := printable(b[at+len(versionPrefix) : n]); v != "" && v[0] != '%' {
 					return v
