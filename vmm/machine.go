@@ -143,6 +143,9 @@ func (m *Machine) addPorts() error {
 	fw := platform.NewFwCfg(platform.FwCfgConfig{
 		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.engine.dma(),
 	})
+	if _, err := fw.AddFile("etc/e820", boot.E820(m.memoryMap())); err != nil {
+		return err
+	}
 	for _, p := range []struct {
 		name     string
 		first, n uint16

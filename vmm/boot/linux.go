@@ -36,6 +36,17 @@ const (
 	loaderUnknown  = 0xff
 )
 
+// E820 is a memory map as firmware gives it: base, size and type of each range, little-endian.
+func E820(regions []Region) []byte {
+	b := make([]byte, 0, e820Entry*len(regions))
+	for _, r := range regions {
+		b = binary.LittleEndian.AppendUint64(b, r.Base)
+		b = binary.LittleEndian.AppendUint64(b, r.Size)
+		b = binary.LittleEndian.AppendUint32(b, uint32(r.Type))
+	}
+	return b
+}
+
 // bareSetup is the header of a vmlinux, which has none: what kernels of the protocol that it names take.
 func bareSetup() setup {
 	h := make(setup, setupBytes)
@@ -91,12 +102,7 @@ func bootParams(m Memory, h setup, kaslr bool, in Info) (uint32, error) {
 	}
 	le.PutUint32(p[paramsAltMem:], kibibytes(in.Map, upperBase, 1<<32))
 	p[paramsE820] = byte(len(in.Map))
-	for i, r := range in.Map {
-		entry := p[paramsMap+e820Entry*i:]
-		le.PutUint64(entry, r.Base)
-		le.PutUint64(entry[8:], r.Size)
-		le.PutUint32(entry[16:], uint32(r.Type))
-	}
+	copy(p[paramsMap:], E820(in.Map))
 	le.PutUint64(at(LinuxGDT)[0x10:], gdtCode)
 	le.PutUint64(at(LinuxGDT)[0x18:], gdtData)
 	identity(at(LinuxCR3))

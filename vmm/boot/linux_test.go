@@ -216,6 +216,7 @@ func TestLinuxIsToldInItsProtocol(t *testing.T) {
 	require.EqualValues(t, 1<<32, le.Uint64(p[paramsMap+3*20:]))
 	require.EqualValues(t, 3<<30, le.Uint64(p[paramsMap+3*20+8:]))
 	require.EqualValues(t, 1, le.Uint32(p[paramsMap+3*20+16:]))
+	require.Equal(t, E820(in.Map), []byte(p[paramsMap:paramsMap+4*20]))
 	require.EqualValues(t, 0x00af9b000000ffff, le.Uint64(m[LinuxGDT+0x10:]))
 	require.Equal(t, make([]byte, firstUsable-0xf000), []byte(m[0xf000:firstUsable]))
 	require.Equal(t, "\x89LZO", string(m[testBase+0x40:testBase+0x44]), "what was loaded stays")
