@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -151,4 +152,40 @@ func TestThePanicDeviceEndsTheMachine(t *testing.T) {
 	require.NoError(t, m.failed)
 	m.PortWrite(portPanic, []byte{1})
 	require.ErrorIs(t, m.failed, ErrPanic)
+}
+
+// TestLinuxsEntryIsReachedInLongMode enters code that judges the state in which Linux's protocol wants it.
+func TestLinuxsEntryIsReachedInLongMode(t *testing.T) {
+	const code, entry = 1024, 0x200
+	image := make([]byte, code+entry)
+	le := binary.LittleEndian
+	image[0x1f1] = 1 // sector of setup code
+	copy(image[0x1fe:], "\x55\xaa")
+	image[0x201] = 0x66
+	copy(image[0x202:], "HdrS\x0f\x02")
+	le.PutUint16(image[0x236:], 1)
+	le.PutUint32(image[0x238:], 2047)
+	le.PutUint64(image[0x258:], 16<<20)
+	le.PutUint32(image[0x260:], 1<<16)
+	image = append(image,
+		0x81, 0xbe, 0x02, 0x02, 0, 0, 'H', 'd', 'r', 'S', // cmp dword [rsi+202h], "HdrS"
+		0x75, 0x13, // jne fail
+		0x8c, 0xc8, // mov eax, cs
+		0x3c, 0x10, // cmp al, 10h
+		0x75, 0x0d, // jne fail
+		0xb8, 0x18, 0, 0, 0, // mov eax, 18h
+		0x8e, 0xd8, // mov ds, eax
+		0x8e, 0xd0, // mov ss, eax
+		0xb0, 0x20, // mov al, 20h
+		0xe6, 0xf4, // out f4h, al
+		0xb0, 0x01, // fail: mov al, 1
+		0xe6, 0xf4, // out f4h, al
+	)
+	source := boot.Bytes("kernel", image)
+	eachEngine(t, func(t *testing.T, e engineCase) {
+		c := e.on(t, Config{Kernel: &source, Boot: boot.WayBzImage, Memory: 32 * MiB})
+		c.Way = vcpu.WayNone
+		_, _, status := runGuest(t, c)
+		require.Equal(t, 0x41, status)
+	})
 }
