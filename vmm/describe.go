@@ -47,7 +47,7 @@ type DescribedFunction struct {
 // Describe tells what New has built.
 func (m *Machine) Describe() Description {
 	d := Description{
-		Image: m.kernel.name, Kind: m.kernel.identity.Kind.String(), Kernel: m.kernel.source.Name, Version: m.kernel.identity.Version,
+		Image: m.config.Image, Kind: m.kernel.identity.Kind.String(), Kernel: m.kernel.source.Name, Version: m.kernel.identity.Version,
 		Boot: m.entry.Way.String(), Entry: fmt.Sprintf("%#x", m.entry.Address()), Loaded: describe(m.entry.Range(), ""),
 		KASLR: m.describeKASLR(), Command: m.config.Command, Memory: m.config.Memory, CPUs: m.config.CPUs,
 		Engine: m.config.Accel.String(), Why: m.why, UserInts: m.Way().String(),

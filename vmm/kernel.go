@@ -13,7 +13,6 @@ import (
 
 // kernel is what a machine boots. It stays open, so that it can be loaded again.
 type kernel struct {
-	name     string
 	identity boot.Identity
 	source   boot.Source
 	initrds  []boot.Source
@@ -22,7 +21,7 @@ type kernel struct {
 
 // openKernel finds what c names, and settles what c leaves to it: the command line and the memory.
 func openKernel(c *Config) (*kernel, error) {
-	k := &kernel{name: c.Image, initrds: c.Initrds}
+	k := &kernel{initrds: c.Initrds}
 	if err := k.open(c); err != nil {
 		_ = k.close()
 		return nil, err
@@ -47,8 +46,8 @@ func (k *kernel) open(c *Config) error {
 		k.files = append(k.files, f)
 		k.source = f.Source
 	}
-	if k.name == "" {
-		k.name = k.source.Name
+	if c.Image == "" {
+		c.Image = k.source.Name
 	}
 	found := c.Found
 	if k.identity = boot.Identify(k.source); k.identity.Kind == boot.UKI {

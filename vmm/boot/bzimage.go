@@ -143,8 +143,11 @@ func placeKernel(h setup, needs uint64, o Options) (uint64, error) {
 	return base, nil
 }
 
+// errMemory begins what a kernel without room is refused by.
+var errMemory = errors.New("memory too small")
+
 // noRoom is memory that does not hold what is to be in it, of which the last byte would be before end.
 func noRoom(who string, needs, end uint64) error {
 	const MiB = 1 << 20
-	return fmt.Errorf("memory too small: %s %d MiB, give at least %d MiB", who, (needs+MiB-1)/MiB, (end+MiB-1)/MiB)
+	return fmt.Errorf("%w: %s %d MiB, give at least %d MiB", errMemory, who, (needs+MiB-1)/MiB, (end+MiB-1)/MiB)
 }

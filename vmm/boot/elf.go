@@ -183,7 +183,7 @@ func checkFirmware(addr, n uint64) error {
 
 func tooSmall(addr, n uint64) error {
 	const MiB = 1 << 20
-	return fmt.Errorf("memory too small: a segment needs %#x to %#x, give at least %d MiB", addr, addr+n, (addr+n+MiB-1)/MiB)
+	return fmt.Errorf("%w: a segment needs %#x to %#x, give at least %d MiB", errMemory, addr, addr+n, (addr+n+MiB-1)/MiB)
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 )
 
 // RegionType is what a memory map says of a range, in ACPI's numbers (§15.2), which
@@ -63,10 +64,12 @@ const initrdLimit = 1 << 31
 const pageSize = 4096
 
 // InitrdBytes is what initial RAM disks take one behind the other, each on a boundary that
-// Linux's archives want.
+// Linux's archives want. More than an address space holds is all ones.
 func InitrdBytes(disks ...Source) (n uint64) {
 	for _, d := range disks {
-		n = pad4(n) + uint64(max(d.Size, 0))
+		if n = pad4(n) + uint64(max(d.Size, 0)); n > math.MaxInt64 {
+			return math.MaxUint64
+		}
 	}
 	return n
 }
@@ -83,7 +86,7 @@ func LoadInitrd(m Memory, e Entry, ram uint64, disks ...Source) (Region, error) 
 	}
 	r, err := placeInitrd(e, InitrdBytes(disks...), ram)
 	if err != nil {
-		return Region{}, fmt.Errorf("boot: initrd: %s: %w", disks[0].Name, err)
+		return Region{}, fmt.Errorf("boot: initrd: %s: %w", disks[len(disks)-1].Name, err)
 	}
 	view, err := m.View(r.Base, r.Size)
 	if err != nil {

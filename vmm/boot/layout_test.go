@@ -3,6 +3,7 @@ package boot
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"path/filepath"
 	"testing"
 
@@ -60,6 +61,7 @@ func TestAnInitrdStaysWhereTheKernelAcceptsIt(t *testing.T) {
 		"not high for PVH":        {Entry{PVH: 1}, 8 * GiB, 3 * GiB, 0},
 		"nor without the flag":    {Entry{Linux: 1, setup: header(2*GiB-1, xloadKernel64)}, 8 * GiB, 3 * GiB, 0},
 		"more than there is":      {Entry{Linux: 1}, 4 * GiB, 3 * GiB, 0},
+		"nearly so":               {Entry{Linux: 1}, 8 * GiB, ^uint64(0) - 1<<13, 0},
 		"beyond arithmetic":       {Entry{Linux: 1}, 8 * GiB, ^uint64(0), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +95,10 @@ func TestInitrdsThatCannotBeLoadedAreRefused(t *testing.T) {
 		_, err := LoadInitrd(m, Entry{end: 0x1ff001}, testRAM, disks...)
 		require.ErrorContains(t, err, wants)
 	}
-	_, err := LoadInitrd(m, Entry{end: 0x100000}, testRAM, big)
+	huge := Source{Name: "huge", Size: math.MaxInt64}
+	_, err := LoadInitrd(m, Entry{}, testRAM, huge, huge, Bytes("x", []byte("12")))
+	require.ErrorContains(t, err, "do not fit")
+	_, err = LoadInitrd(m, Entry{end: 0x100000}, testRAM, big)
 	require.NoError(t, err)
 	for wants, path := range map[string]string{"not a regular file": t.TempDir(), "no such file": filepath.Join(t.TempDir(), "none")} {
 		_, err := Open(path)

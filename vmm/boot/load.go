@@ -203,10 +203,10 @@ func loadUnpacked(name string, kernel []byte, h setup, m Memory, o Options) (Ent
 			return e, errors.New("a Linux kernel without a PVH note; give one that is built with CONFIG_PVH=y")
 		}
 	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("the vmlinux in the bzImage: %w", err)
+	if err != nil && !errors.Is(err, errMemory) {
+		err = fmt.Errorf("the vmlinux in the bzImage: %w", err)
 	}
-	return e, nil
+	return e, err
 }
 
 // hasWord tells a word of a command line.

@@ -54,7 +54,7 @@ func unpack(payload []byte, limit uint64) ([]byte, error) {
 		}
 		size := uint64(binary.LittleEndian.Uint32(payload[len(payload)-sizeBytes:]))
 		if size > limit {
-			return nil, fmt.Errorf("memory too small: the kernel alone has %d bytes unpacked, give at least %d MiB", size, (size+1<<20-1)>>20)
+			return nil, fmt.Errorf("%w: the kernel alone has %d bytes unpacked, give at least %d MiB", errMemory, size, (size+1<<20-1)>>20)
 		}
 		if c.name != "gzip" {
 			payload = payload[:len(payload)-sizeBytes]
