@@ -112,28 +112,32 @@ func TestFileCutShortIsAnErrorOnTheRing(t *testing.T) {
 func TestRingThatTheKernelRefusesStillServes(t *testing.T) {
 	content := noise(64<<10, 1)
 	d := mustOpen(t, put(t, "raw", content), Options{})
-	s := withRing(t, d)
-	r := d.(ringed).ring
+	withRing(t, d)
+	r := &ring{files: []int{int(d.(ringed).file.Fd())}}
+	for i := range uint32(10) {
+		r.free = append(r.free, i)
+	}
+	require.NoError(t, r.open(16, []int32{int32(r.files[0])}))
+	fd := r.fd
+	defer func() {
+		r.fd = fd
+		r.release()
+	}()
 	var done sync.WaitGroup
 	for i := range 10 {
 		b := make([]byte, 4096)
 		done.Add(1)
-		require.True(t, s.Submit(&blk.Transfer{Segments: [][]byte{b}, Off: int64(i) * 4096, Done: func(n int, err error) {
+		require.True(t, r.submit(0, &blk.Transfer{Segments: [][]byte{b}, Off: int64(i) * 4096, Done: func(n int, err error) {
 			if err != nil || !bytes.Equal(b, content[i*4096:][:4096]) {
 				t.Errorf("transfer %d: %v", i, err)
 			}
 			done.Done()
 		}}))
 	}
-	fd := r.fd
-	r.submission.Lock()
 	r.fd = -1
-	r.submission.Unlock()
 	r.commit()
 	done.Wait()
-	r.submission.Lock()
-	r.fd = fd
-	r.submission.Unlock()
+	r.redone.Wait()
 }
 
 func TestSubmittingDoesNotAllocate(t *testing.T) {
