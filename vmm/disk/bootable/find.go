@@ -41,18 +41,22 @@ type Found struct {
 
 // Find looks for what a disk of size bytes boots. An error is one sentence.
 func Find(r io.ReaderAt, size int64) (*Found, error) {
-	d := &disk{reader: &meter{r: r, size: size, left: budget}}
+	return look(&meter{r: r, size: size, left: budget})
+}
+
+func look(m *meter) (*Found, error) {
+	d := &disk{reader: m}
 	if err := d.mount(); err != nil {
 		return nil, err
 	}
-	for _, look := range []func(*disk, *volume) (*Found, error){
+	for _, way := range []func(*disk, *volume) (*Found, error){
 		(*disk).entries, (*disk).grub, (*disk).unified, (*disk).extlinux, (*disk).plain,
 	} {
 		for _, v := range d.volumes {
 			if v.fs == nil {
 				continue
 			}
-			found, err := look(d, v)
+			found, err := way(d, v)
 			d.note(err)
 			if found != nil {
 				found.Root = d.root(v)
@@ -207,7 +211,7 @@ func (m *meter) ReadAt(p []byte, off int64) (int, error) {
 		return 0, fmt.Errorf("%w: %d bytes at %d are not in the disk", ErrDisk, len(p), off)
 	}
 	if m.left -= int64(len(p)) + readCost; m.left < 0 {
-		return 0, fmt.Errorf("%w: more than %d MiB would have to be read", ErrDisk, int64(budget)>>20)
+		return 0, fmt.Errorf("%w: too much would have to be read", ErrDisk)
 	}
 	n, err := m.r.ReadAt(p, off)
 	if n == len(p) {
