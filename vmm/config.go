@@ -69,6 +69,7 @@ type Config struct {
 type Disk struct {
 	Path     string
 	ReadOnly bool
+	DiskOptions
 }
 
 // Guest-physical layout. RAM is below ramLimit.

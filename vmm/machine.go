@@ -13,8 +13,8 @@ import (
 	"gvmm/iommu"
 	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
-	"gvmm/virtio/blk"
 	"gvmm/vmm/boot"
+	"gvmm/vmm/disk"
 	"gvmm/vmm/edu"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
@@ -26,7 +26,7 @@ import (
 type Machine struct {
 	config      Config
 	probe       *hw.Probe
-	disks       []*blk.File // of config.Disks, open as long as the machine
+	disks       []disk.Image // of config.Disks, open as long as the machine
 	guestErrors errorLog
 	input       input
 	stop        atomic.Bool

@@ -104,14 +104,15 @@ type Image interface {
 
 // Description is what an image turned out to be.
 type Description struct {
-	Format   Format
-	Size     int64  // of the disk, in bytes
-	Engine   Engine // what it uses; not EngineAuto
-	Why      string // why EngineAuto did not become EngineUring; "" if it did
-	ReadOnly bool
-	Overlay  bool
-	Direct   bool
-	Backing  []string // the files below a qcow2 image, nearest first
+	Format    Format
+	Size      int64  // of the disk, in bytes
+	Engine    Engine // what it uses; not EngineAuto
+	Why       string // why EngineAuto did not become EngineUring; "" if it did
+	ReadOnly  bool
+	Overlay   bool
+	Direct    bool
+	BlockSize int      // that transfers should be multiples of, in bytes
+	Backing   []string // the files below a qcow2 image, nearest first
 }
 
 // String is Description as one line without the image's name.

@@ -45,7 +45,7 @@ var _ Image = (*chain)(nil)
 
 // openQCOW2 makes a disk of an open qcow2 file, which it closes if it fails.
 func openQCOW2(file *os.File, o Options) (Image, error) {
-	c := &chain{about: Description{Format: FormatQCOW2, ReadOnly: o.ReadOnly}}
+	c := &chain{about: Description{Format: FormatQCOW2, ReadOnly: o.ReadOnly, BlockSize: blk.SectorSize}}
 	if err := c.open(file, o.Backing); err != nil {
 		c.Close()
 		return nil, err

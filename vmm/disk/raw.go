@@ -25,11 +25,14 @@ func openRaw(file *os.File, o Options) (*raw, error) {
 		file.Close()
 		return nil, err
 	}
-	r := &raw{File: disk, file: file, about: Description{Format: FormatRaw, Size: disk.Size(), ReadOnly: o.ReadOnly, Direct: o.Direct}}
+	r := &raw{File: disk, file: file, about: Description{Format: FormatRaw, Size: disk.Size(), ReadOnly: o.ReadOnly, Direct: o.Direct, BlockSize: blk.SectorSize}}
 	if o.Direct {
 		if r.direct, err = openDirect(file, disk, o.ReadOnly); err != nil {
 			r.Close()
 			return nil, err
+		}
+		if disk.Size()%r.direct.offset == 0 {
+			r.about.BlockSize = int(max(blk.SectorSize, r.direct.offset))
 		}
 	}
 	return r, nil
