@@ -81,6 +81,7 @@ type Config struct {
 type Disk struct {
 	Path     string
 	ReadOnly bool
+	DiskOptions
 }
 
 // Guest-physical layout. RAM is below boot.LowLimit and from boot.HighBase on.

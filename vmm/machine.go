@@ -13,8 +13,8 @@ import (
 	"gvmm/iommu"
 	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
-	"gvmm/virtio/blk"
 	"gvmm/vmm/boot"
+	"gvmm/vmm/disk"
 	"gvmm/vmm/edu"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
@@ -27,8 +27,8 @@ type Machine struct {
 	config      Config
 	probe       *hw.Probe
 	kernel      *kernel
-	why         string      // the engine was chosen; "": it was asked for
-	disks       []*blk.File // of config.Disks, open as long as the machine
+	why         string       // the engine was chosen; "": it was asked for
+	disks       []disk.Image // of config.Disks, open as long as the machine
 	guestErrors errorLog
 	input       input
 	stop        atomic.Bool

@@ -102,7 +102,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s := c.Flags()
 	s.BoolVar(&f.uintr, "uintr", false, "give the guest user interrupts")
 	s.StringVar(&f.way, "way", "auto", "how they go: auto, native (the software CPU), direct or resident (over KVM)")
-	s.StringArrayVar(&f.disks, "disk", nil, "host file as a virtio-blk disk: PATH or PATH,readonly (repeatable)")
+	s.StringArrayVar(&f.disks, "disk", nil, diskUsage)
 	s.StringVar(&f.memory, "memory", "", "RAM, with M or G (default 512M for a Linux kernel, else 64M)")
 	s.IntVar(&f.cpus, "cpus", 1, "virtual CPUs")
 	s.IntVar(&f.queues, "queues", 1, "request queues of each disk")
@@ -179,8 +179,11 @@ func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) 
 		return c, fmt.Errorf("--cpus %d: at least 1", f.cpus)
 	}
 	for _, d := range f.disks {
-		path, readOnly := strings.CutSuffix(d, ",readonly")
-		c.Disks = append(c.Disks, vmm.Disk{Path: path, ReadOnly: readOnly})
+		parsed, err := parseDisk(d)
+		if err != nil {
+			return c, err
+		}
+		c.Disks = append(c.Disks, parsed)
 	}
 	return c, nil
 }
