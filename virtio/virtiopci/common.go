@@ -2,8 +2,6 @@ package virtiopci
 
 import (
 	"encoding/binary"
-
-	"gvmm/virtio"
 )
 
 // common is the part of the common configuration that a reset clears whole.
