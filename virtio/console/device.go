@@ -150,7 +150,11 @@ func (d *Device) Activate(a virtio.Activation) (virtio.Running, error) {
 	r := newRunning(d, a)
 	d.mu.Lock()
 	d.live = r
+	sized := d.columns != 0 || d.rows != 0
 	d.mu.Unlock()
+	if sized && r.control == nil {
+		r.resized() // Linux looks at the size only when it is told of a change
+	}
 	d.room()
 	return r, nil
 }

@@ -8,6 +8,6 @@
 // has it.
 //
 // A new window size reaches the driver by a change of configuration, or with
-// MULTIPORT by a control message. Linux before 6.15 takes the message's rows for
-// columns, so MULTIPORT is for those who want the port's name.
+// MULTIPORT by a control message. Linux without a fix of 2025 takes that message's
+// columns for rows, so MULTIPORT is for those who want the port's name.
 package console
