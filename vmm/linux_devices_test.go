@@ -112,7 +112,8 @@ func devicesInitrd(t *testing.T, blob []byte) string {
 	return path
 }
 
-// Linux's own drivers on packed queues: a disk, random numbers, and a console that is read, written and resized.
+// Linux's own drivers on packed queues: a disk, random numbers, and a console that is read, written and resized; the
+// second time behind the IOMMU.
 func TestLinuxUsesTheVirtioDevices(t *testing.T) {
 	kernel := os.Getenv(linuxEnv)
 	if kernel == "" || os.Getenv(modulesEnv) == "" {
@@ -137,6 +138,7 @@ func TestLinuxUsesTheVirtioDevices(t *testing.T) {
 			m := newMachine(t, Config{
 				Image: kernel, Initrd: initrd, Command: "console=ttyS0 cryptomgr.notests panic=-1 quiet", Memory: 512 * MiB, CPUs: 2,
 				Accel: vcpu.AccelSoft, Serial: &serial, Posted: true, Disks: []Disk{{Path: disk, ReadOnly: true}}, Console: c,
+				IOMMU: multiPort,
 			})
 			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 			defer cancel()
