@@ -49,6 +49,9 @@ type Config struct {
 	Kick bool
 	// IOMMU puts every device behind the remapping unit for DMA too: drivers must accept ACCESS_PLATFORM.
 	IOMMU bool
+	// Entropy says whether there is a virtio-rng device; Console, if set, adds a virtio console.
+	Entropy Entropy
+	Console *Console
 	// Edu adds the edu device.
 	Edu bool
 	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.

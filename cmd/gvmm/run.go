@@ -38,6 +38,7 @@ type runFlags struct {
 	seed    uint64
 	gdb     string
 	trace   traceFlags
+	devices deviceFlags
 	noReset bool
 	kernel  string
 	boot    string
@@ -120,6 +121,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	f.trace.add(c)
+	f.devices.add(c)
 	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
 	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
@@ -178,6 +180,9 @@ func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) 
 	if f.cpus < 1 {
 		return c, fmt.Errorf("--cpus %d: at least 1", f.cpus)
 	}
+	if err := f.devices.apply(&c); err != nil {
+		return c, err
+	}
 	for _, d := range f.disks {
 		parsed, err := parseDisk(d)
 		if err != nil {
@@ -224,6 +229,7 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	if err != nil {
 		return err
 	}
+	f.devices.connect(cmd, &c)
 	report, err := bench.Run(ctx, c)
 	err = errors.Join(err, keyboard.Close())
 	if err = traced.close(err); err != nil {
