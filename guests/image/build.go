@@ -224,6 +224,9 @@ func (b *build) present() (*Result, error) {
 	info, err := os.Stat(b.Output)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(b.Output)); err != nil {
+			return nil, fmt.Errorf("%w: output: %w", ErrOption, err)
+		}
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("image: %w", err)

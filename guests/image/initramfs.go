@@ -35,7 +35,7 @@ func initramfs(t *tree, kernel string, m *modules) ([]byte, error) {
 			drivers = append(drivers, d)
 		}
 	}
-	load, err := m.order(drivers...)
+	load, err := m.wanted(drivers...)
 	if err != nil {
 		return nil, err
 	}

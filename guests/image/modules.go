@@ -37,8 +37,8 @@ func parseModinfo(section []byte) module {
 		switch key {
 		case "depends":
 			for d := range strings.SplitSeq(value, ",") {
-				if d != "" {
-					m.depends = append(m.depends, strings.ReplaceAll(d, "-", "_"))
+				if f := strings.Fields(d); len(f) == 1 {
+					m.depends = append(m.depends, strings.ReplaceAll(f[0], "-", "_"))
 				}
 			}
 		case "alias":
@@ -101,30 +101,21 @@ func (s *modules) order(names ...string) ([]module, error) {
 	const visiting, done = 1, 2
 	state := make(map[string]int)
 	var out []module
-	var visit func(name, from string, soft bool) error
-	visit = func(name, from string, soft bool) error {
+	var visit func(name, from string) error
+	visit = func(name, from string) error {
 		m, known := s.byName[name]
 		switch {
-		case state[name] == done, !known && (soft || s.builtin[name]):
+		case state[name] == done, !known && s.builtin[name]:
 			return nil
 		case !known:
 			return fmt.Errorf("%w: %s is needed by %s, and is not there", errModules, name, from)
-		case state[name] == visiting && soft:
-			return nil
 		case state[name] == visiting:
 			return fmt.Errorf("%w: %s and %s depend on each other", errModules, name, from)
 		}
 		state[name] = visiting
 		for _, d := range m.depends {
-			if err := visit(d, name, false); err != nil {
+			if err := visit(d, name); err != nil {
 				return err
-			}
-		}
-		for _, b := range m.before {
-			for _, d := range s.drives(b) {
-				if err := visit(d, name, true); err != nil {
-					return err
-				}
 			}
 		}
 		state[name] = done
@@ -132,11 +123,40 @@ func (s *modules) order(names ...string) ([]module, error) {
 		return nil
 	}
 	for _, name := range names {
-		if err := visit(moduleName(name), "the image", false); err != nil {
+		if err := visit(moduleName(name), "the image"); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// wanted is order with what the modules only want before them, where it exists. Kernels
+// ask for that when they need it, by its alias.
+func (s *modules) wanted(names ...string) ([]module, error) {
+	for {
+		out, err := s.order(names...)
+		if err != nil {
+			return nil, err
+		}
+		have := make(map[string]bool, len(out))
+		for _, m := range out {
+			have[m.name] = true
+		}
+		complete := true
+		for _, m := range out {
+			for _, b := range m.before {
+				for _, d := range s.drives(b) {
+					if !have[d] {
+						have[d], complete = true, false
+						names = append(names, d)
+					}
+				}
+			}
+		}
+		if complete {
+			return out, nil
+		}
+	}
 }
 
 // drives are the modules that a name or an alias without wildcards stands for, in order.
@@ -165,12 +185,7 @@ func (s *modules) all() (list []module) {
 func (s *modules) dep(list []module) ([]byte, error) {
 	var b bytes.Buffer
 	for _, m := range list {
-		hard := modules{byName: make(map[string]module, len(s.byName)), builtin: s.builtin}
-		for name, o := range s.byName {
-			o.before = nil
-			hard.byName[name] = o
-		}
-		order, err := hard.order(m.name)
+		order, err := s.order(m.name)
 		if err != nil {
 			return nil, err
 		}
