@@ -17,7 +17,7 @@ import (
 // at once. Those that are required must be the kernel's, as modules or built in.
 var (
 	requiredDrivers = []string{"virtio_pci", "virtio_blk", "ext4"}
-	otherDrivers    = []string{"virtio_net", "virtio_scsi", "virtio_console", "virtio-rng", "sd_mod", "ahci", "nvme"}
+	otherDrivers    = []string{"virtio_net", "virtio_scsi", "virtio_console", "virtio-rng", "sd_mod", "ahci", "nvme", "pvpanic-mmio", "pvpanic-pci"}
 )
 
 // initramfsApplets are what the initial RAM disk's init calls of busybox.
