@@ -72,7 +72,6 @@ func runConsole(t *testing.T, line string, status string) string {
 	for _, name := range []string{"poweroff", "gvmm-exit", "sync", "umount"} {
 		program(name, `echo "`+name+` $*"`)
 	}
-	program("sleep", "")
 	program("cttyhack", `[ "$2" = -c ] && echo "run [$3]" || echo "shell"; exit `+status)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "cmdline"), []byte(line+"\n"), 0o644))
 	script := string(scripts(t)["etc/init.d/console"])
@@ -85,10 +84,10 @@ func runConsole(t *testing.T, line string, status string) string {
 
 func TestConsoleRunsTheCommandLinesCommand(t *testing.T) {
 	for line, want := range map[string]string{
-		`ro gvmm.run="uname -a; echo 'x'" quiet`: "run [uname -a; echo 'x']\npoweroff \n",
-		`gvmm.run='echo "a b"' x="y"`:            "run [echo \"a b\"]\npoweroff \n",
-		`a gvmm.run=true b`:                      "run [true]\npoweroff \n",
-		`a gvmm.run=true`:                        "run [true]\npoweroff \n",
+		`ro gvmm.run="uname -a; echo 'x'" quiet`: "run [uname -a; echo 'x']\nsync \numount -a -r\npoweroff -f\n",
+		`gvmm.run='echo "a b"' x="y"`:            "run [echo \"a b\"]\nsync \numount -a -r\npoweroff -f\n",
+		`a gvmm.run=true b`:                      "run [true]\nsync \numount -a -r\npoweroff -f\n",
+		`a gvmm.run=true`:                        "run [true]\nsync \numount -a -r\npoweroff -f\n",
 		`a xgvmm.run=true`:                       "shell\n",
 		``:                                       "shell\n",
 	} {
