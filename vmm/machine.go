@@ -26,6 +26,8 @@ import (
 type Machine struct {
 	config      Config
 	probe       *hw.Probe
+	kernel      *kernel
+	why         string      // the engine was chosen; "": it was asked for
 	disks       []*blk.File // of config.Disks, open as long as the machine
 	guestErrors errorLog
 	input       input
@@ -56,8 +58,10 @@ type board struct {
 	devices  []*device
 	edu      *edu.Device // nil: none
 	ports    ports
-	ours     bool      // the image was made for this VMM
-	debugger *debugger // nil: none
+	entry    boot.Entry
+	initrd   boot.Region // Size 0: none
+	ours     bool        // the image was made for this VMM
+	debugger *debugger   // nil: none
 	logs     []latencyLog
 	begin    *counts // when the guest began to measure
 }
@@ -68,8 +72,11 @@ func New(c Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{config: c}
-	err := m.openDisks()
-	if err == nil {
+	var err error
+	if m.kernel, err = openKernel(&m.config); err != nil {
+		return nil, err
+	}
+	if err = m.openDisks(); err == nil {
 		err = m.build()
 	}
 	if err != nil {
@@ -81,14 +88,14 @@ func New(c Config) (*Machine, error) {
 
 func (m *Machine) build() error {
 	m.memory = memory.New()
-	if err := m.memory.AddRAM(0, m.config.Memory); err != nil {
+	if err := m.addRAM(); err != nil {
 		return err
 	}
-	entry, err := boot.Load(m.config.Image, m.memory, m.config.Memory)
+	entry, err := m.kernel.load(m)
 	if err != nil {
 		return err
 	}
-	m.space = newSpace(func(addr uint64) bool { return addr < m.config.Memory })
+	m.space = newSpace(m.isRAM)
 	if err := m.openEngine(entry); err != nil {
 		return err
 	}
@@ -97,6 +104,9 @@ func (m *Machine) build() error {
 	}
 	m.ours = entry.Note&boot.NotePresent != 0
 	m.bus = pci.NewBus(m.space)
+	if err := m.space.Map(ecamBase, ecamBytes, m.bus.ECAM()); err != nil {
+		return err
+	}
 	if err := m.addPorts(); err != nil {
 		return err
 	}
@@ -110,6 +120,7 @@ func (m *Machine) build() error {
 			return err
 		}
 	}
+	m.entry = entry
 	info, err := m.inform(entry)
 	if err != nil {
 		return err
@@ -140,6 +151,7 @@ func (m *Machine) addPorts() error {
 		{"com1", portCOM1, serial.Ports, com1{m.serial}},
 		{"pci_config", pci.PortAddress, 8, configPorts{m.bus, reset}},
 		{"exit_port", portExit, 1, exitPort{m}},
+		{"pvpanic", portPanic, 1, panicPort{m}},
 		{"fw_cfg", platform.PortFwCfg, platform.FwCfgPorts, fw},
 		{"fw_cfg", platform.PortFwCfgDMA, platform.FwCfgDMAPorts, fw},
 		{"reset", platform.PortKeyboard, 1, reset},
@@ -252,6 +264,9 @@ func (m *Machine) Close() error {
 	errs := []error{m.board.close()}
 	for _, d := range m.disks {
 		errs = append(errs, d.Close())
+	}
+	if m.kernel != nil {
+		errs = append(errs, m.kernel.close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
