@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gvmm/guests/linux"
+	"gvmm/vmm/disk"
 )
 
 // Errors of Build.
@@ -235,14 +236,14 @@ func (b *build) present() (*Result, error) {
 	case b.Force:
 		return nil, nil
 	}
-	m, err := ReadManifest(b.Output)
-	if err != nil {
+	found, err := Inspect(b.Output)
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, fmt.Errorf("%w: %w", ErrExists, err)
+	}
+	if err != nil || found.Manifest == nil {
 		return nil, fmt.Errorf("%w: %s was not made by gvmm; --force replaces it", ErrExists, b.Output)
 	}
-	used, err := wasMounted(b.Output)
-	if err != nil {
-		return nil, fmt.Errorf("image: %w", err)
-	}
+	m, used := found.Manifest, found.Used
 	if m.Inputs == b.manifest.Inputs && info.Size() == b.Size {
 		return &Result{Manifest: m, Reused: true, Used: used, Allocated: allocated(info)}, nil
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/partition/gpt"
@@ -40,16 +39,12 @@ func partition(path string, size int64, disk, root string) error {
 	return nil
 }
 
-// wasMounted tells whether somebody has used the image's file system since it was built.
-func wasMounted(path string) (bool, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return false, err
+// mounted tells whether somebody has used the ext4 file system at an offset since it was
+// made.
+func mounted(r io.ReaderAt, offset int64) (bool, error) {
+	var last [4]byte
+	if _, err := r.ReadAt(last[:], offset+mountedOffset); err != nil {
+		return false, fmt.Errorf("image: %w", err)
 	}
-	defer f.Close()
-	var mounted [4]byte
-	if _, err := f.ReadAt(mounted[:], gap+mountedOffset); err != nil && err != io.EOF {
-		return false, err
-	}
-	return binary.LittleEndian.Uint32(mounted[:]) != 0, nil
+	return binary.LittleEndian.Uint32(last[:]) != 0, nil
 }
