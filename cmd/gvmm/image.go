@@ -15,15 +15,17 @@ func imageCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "image",
 		Short: "Make and look into guest images",
-		Args:  cobra.NoArgs,
+		Args:  cobra.NoArgs, // which is judged only with a RunE
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	build := &cobra.Command{
 		Use:   "build",
 		Short: "Make a guest image",
 		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	build.AddCommand(imageBuildDebianCommand())
-	c.AddCommand(build)
+	c.AddCommand(build, imageInspectCommand(), imageListCommand())
 	return c
 }
 

@@ -48,7 +48,7 @@ func (f Flavour) metapackage() (string, error) {
 	case Generic:
 		return "linux-image-amd64", nil
 	}
-	return "", fmt.Errorf("image: flavour %q: %s or %s", f, Cloud, Generic)
+	return "", fmt.Errorf("%w: flavour %q: %s or %s", ErrOption, f, Cloud, Generic)
 }
 
 // apt asks the host's package manager. Nothing of it needs root.

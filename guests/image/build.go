@@ -48,11 +48,11 @@ type Options struct {
 
 // A Result is a built image.
 type Result struct {
-	Manifest   *Manifest
-	Reused     bool  // an image of the same inputs was there
-	Used       bool  // and has been mounted since it was built
-	Downloaded int64 // bytes
-	Allocated  int64 // bytes that the sparse file takes
+	Manifest   *Manifest `json:"manifest"`
+	Reused     bool      `json:"reused"`     // an image of the same inputs was there
+	Used       bool      `json:"used"`       // and has been mounted since it was built
+	Downloaded int64     `json:"downloaded"` // bytes
+	Allocated  int64     `json:"allocated"`  // bytes that the sparse file takes
 }
 
 // build is one build as it goes on.
@@ -136,7 +136,7 @@ func (o *Options) check() (err error) {
 		return err
 	}
 	if _, err := o.Flavour.metapackage(); err != nil {
-		return fmt.Errorf("%w: %w", ErrOption, err)
+		return err
 	}
 	switch {
 	case o.Output == "":

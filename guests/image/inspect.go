@@ -151,6 +151,9 @@ func openDisk(path string, do func(image reader, d *bootable.Disk) error) error 
 // List lists a directory, or one file, in a disk: in a partition, or in the one that holds
 // a system where partition is negative.
 func List(path string, partition int, name string) (list []bootable.File, err error) {
+	if err := isDisk(path); err != nil {
+		return nil, err
+	}
 	err = openDisk(path, func(_ reader, d *bootable.Disk) error {
 		number := partition
 		if number < 0 {
@@ -171,6 +174,25 @@ func List(path string, partition int, name string) (list []bootable.File, err er
 		return fmt.Errorf("%w: %s has no partition %d", ErrInspect, path, partition)
 	})
 	return list, err
+}
+
+// isDisk refuses what is something else than a disk, or cannot be read. What is nothing
+// known may be a disk of a kind that boot does not know.
+func isDisk(path string) error {
+	f, err := boot.Open(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrInspect, err)
+	}
+	defer f.Close()
+	id := boot.Identify(f.Source)
+	if id.Kind.Disk() || id.Kind == boot.Unknown {
+		return nil
+	}
+	what := id.Kind.String()
+	if id.Detail != "" {
+		what += ", " + id.Detail
+	}
+	return fmt.Errorf("%w: %s is not a disk: %s", ErrInspect, path, what)
 }
 
 var errManifest = errors.New("image: no manifest")
