@@ -11,6 +11,7 @@ import (
 const (
 	localAPICBase = 0xFEE0_0000
 	lineSCI       = 9
+	addressBits   = 46 // of the software CPU's physical addresses
 )
 
 // inform writes what firmware leaves for a kernel, and returns the address of what its
@@ -33,10 +34,14 @@ func (m *Machine) inform(entry boot.Entry) (uint32, error) {
 
 // acpi is the machine as its tables describe it.
 func (m *Machine) acpi() boot.ACPI {
-	return boot.ACPI{
+	a := boot.ACPI{
 		CPUs: m.config.CPUs, LocalAPIC: localAPICBase, IOAPIC: irqchip.IOAPICBase,
 		PM: portPM, SCI: lineSCI, SleepOff: platform.SleepOff, Reset: portReset,
 		COM1: portCOM1, RTC: platform.PortCMOS,
 		Window: boot.Region{Base: barBase, Size: doorbellBase - barBase},
 	}
+	if m.config.IOMMU {
+		a.DMAR = boot.DMAR{Base: iommuBase, Width: addressBits, IOAPIC: uint16(ioapicRID)}
+	}
+	return a
 }

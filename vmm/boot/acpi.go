@@ -16,7 +16,11 @@ type ACPI struct {
 	Reset     uint16 // port of the reset control register
 	COM1, RTC uint16 // first ports; 0: no such device
 	Window    Region // of PCI memory
+	DMAR      DMAR
 }
+
+// ioapicID is the I/O APIC's id, in the MADT and wherever else it is named.
+const ioapicID = 0
 
 // acpiMaxCPUs is how many local APICs have an id of 8 bits, FFH being all of them.
 const acpiMaxCPUs = 255
@@ -50,7 +54,11 @@ func (a ACPI) Write(m Memory) (rsdp uint64, err error) {
 	dsdt := put(table("DSDT", 2, a.dsdt()))
 	fadt := put(table("FACP", 6, a.fadt(facs, dsdt)))
 	madt := put(table("APIC", 5, a.madt()))
-	xsdt := put(table("XSDT", 1, binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, fadt), madt)))
+	root := binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, fadt), madt)
+	if a.DMAR.Base != 0 {
+		root = binary.LittleEndian.AppendUint64(root, put(table("DMAR", 1, a.DMAR.body())))
+	}
+	xsdt := put(table("XSDT", 1, root))
 	copy(area, rootPointer(xsdt))
 	return firmwareBase, nil
 }
@@ -167,7 +175,7 @@ func (a ACPI) madt() []byte {
 		b = append(b, 0, 8, byte(id), byte(id))
 		b = le.AppendUint32(b, 1)
 	}
-	b = append(b, 1, 12, 0, 0) // I/O APIC 0, from interrupt 0 on
+	b = append(b, 1, 12, ioapicID, 0) // from interrupt 0 on
 	b = le.AppendUint32(b, a.IOAPIC)
 	b = le.AppendUint32(b, 0)
 	for _, o := range []struct {
