@@ -30,8 +30,8 @@ type Config struct {
 	Deliver pci.MSISender
 	// X2APIC offers 32-bit destinations (ECAP.EIM).
 	X2APIC bool
-	// Posted offers posted entries (CAP.PI) and the vendor page with user-posted ones.
-	Posted bool
+	// Posted offers posted entries (CAP.PI), and UserPosted with it the vendor page and user-posted ones.
+	Posted, UserPosted bool
 	// DMA offers DMA remapping and queued invalidation. Without it nothing is cached, and there is nothing to invalidate.
 	DMA bool
 	// Width is how many bits a DMA address has (CAP.MGAW): 39, 48 or 57 [48].
@@ -89,6 +89,7 @@ func New(cfg Config) *Unit {
 	if cfg.Domain == nil {
 		cfg.Domain = func(pci.RequesterID) uint16 { return 0 }
 	}
+	cfg.UserPosted = cfg.UserPosted && cfg.Posted
 	if cfg.Width == 0 {
 		cfg.Width = 48
 	}

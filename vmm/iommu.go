@@ -14,7 +14,7 @@ import (
 // addIOMMU makes the remapping unit. Interrupts always go through it; DMA does if the configuration has devices behind it.
 func (m *Machine) addIOMMU() error {
 	c := iommu.Config{
-		Memory: m.memory, Deliver: m.remapped(), Posted: m.config.Posted && m.Way() != vcpu.WayNone,
+		Memory: m.memory, Deliver: m.remapped(), Posted: m.config.Posted, UserPosted: m.Way() != vcpu.WayNone,
 		DMA: m.config.IOMMU, X2APIC: m.config.IOMMU,
 	}
 	if d, ok := m.engine.dma().(*codeDMA); ok {
