@@ -64,12 +64,18 @@ func (u *Unit) WriteMMIO(off uint64, p []byte) {
 	if !accepts(off, p) {
 		return
 	}
+	var word [8]byte
+	copy(word[:], p)
+	v := binary.LittleEndian.Uint64(word[:])
+	if u.cfg.Trace != nil {
+		u.cfg.Trace(written{off, len(p), v})
+	}
 	if len(p) == 8 {
-		u.store(off, binary.LittleEndian.Uint64(p), low|high)
+		u.store(off, v, low|high)
 		return
 	}
 	shift := off & 4 * 8
-	u.store(off&^7, uint64(binary.LittleEndian.Uint32(p))<<shift, low<<shift)
+	u.store(off&^7, v<<shift, low<<shift)
 }
 
 func accepts(off uint64, p []byte) bool {

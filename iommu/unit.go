@@ -41,6 +41,8 @@ type Config struct {
 	Domain func(pci.RequesterID) uint16
 	// Written, if set, is told what the unit wrote into memory by itself: status words of waits.
 	Written func(addr, n uint64)
+	// Trace, if set, is told what the unit does.
+	Trace Tracer
 	// Storm bounds each requester's user notifications.
 	Storm Storm
 }

@@ -5,6 +5,7 @@ import (
 
 	"gvmm/iommu"
 	"gvmm/vcpu"
+	"gvmm/vcpu/trace"
 	"gvmm/virtio"
 	"gvmm/virtio/virtiopci"
 	"gvmm/vmm/edu"
@@ -16,6 +17,9 @@ func (m *Machine) addIOMMU() error {
 	c := iommu.Config{
 		Memory: m.memory, Deliver: m.remapped(), Posted: m.config.Posted, UserPosted: m.Way() != vcpu.WayNone,
 		DMA: m.config.IOMMU, X2APIC: m.config.IOMMU,
+	}
+	if t := m.config.Trace; t != nil && t.Kinds()&trace.IOMMU != 0 {
+		c.Trace = t.Unit
 	}
 	if d, ok := m.engine.dma().(*codeDMA); ok {
 		c.Written = d.machine.Written
