@@ -92,9 +92,7 @@ func New(cfg Config) *Unit {
 		cfg.Domain = func(pci.RequesterID) uint16 { return 0 }
 	}
 	cfg.UserPosted = cfg.UserPosted && cfg.Posted
-	if cfg.Width == 0 {
-		cfg.Width = 48
-	}
+	cfg.Width = cfg.width()
 	u := &Unit{cfg: cfg, start: time.Now(), done: make(chan struct{}), requesters: make(map[pci.RequesterID]*requester)}
 	u.epochs.wake = make(chan struct{}, 1)
 	u.epochs.sections.Store(new([]*section))

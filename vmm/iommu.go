@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gvmm/iommu"
+	"gvmm/iommu/spec"
 	"gvmm/vcpu"
 	"gvmm/vcpu/trace"
 	"gvmm/virtio"
@@ -27,6 +28,11 @@ func (m *Machine) addIOMMU() error {
 	m.iommu = iommu.New(c)
 	m.ioapic.sender = m.iommu.Sender(ioapicRID)
 	return m.space.Map(iommuBase, iommuBytes, m.iommu)
+}
+
+// IOMMUCapabilities are CAP and ECAP of the remapping unit of a machine with Config.IOMMU and Config.Posted.
+func IOMMUCapabilities() (cap, ecap uint64) {
+	return iommu.Config{DMA: true, X2APIC: true, Posted: true}.Capabilities()
 }
 
 // ioapicRID is the IOAPIC's requester id, on a bus of no device's: Linux refuses 0 (`iommu.md §1.8`).
@@ -81,6 +87,34 @@ func (m *Machine) addEdu() error {
 		return err
 	}
 	return m.edu.Function().SetBAR(0, eduBAR)
+}
+
+// requesterName is what has a requester id, empty if nothing of ours.
+func (m *Machine) requesterName(rid pci.RequesterID) string {
+	switch {
+	case rid == ioapicRID:
+		return "ioapic"
+	case m.edu != nil && rid == pci.NewRequesterID(0, eduSlot, 0):
+		return "edu"
+	}
+	if d := m.deviceLocked(rid); d != nil {
+		return d.name
+	}
+	return ""
+}
+
+// refused counts what the unit refused, by requester and reason.
+func (m *Machine) refused() (list []Refused) {
+	for _, s := range m.iommu.Stats() {
+		for _, reason := range spec.Reasons {
+			if n := s.Faults[reason]; n > 0 {
+				list = append(list, Refused{
+					Requester: s.Requester.String(), Device: m.requesterName(s.Requester), Domain: s.Domain, Reason: reason.String(), Count: n,
+				})
+			}
+		}
+	}
+	return list
 }
 
 // faults are the last requests that the unit refused.

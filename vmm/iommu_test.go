@@ -115,6 +115,10 @@ func TestGuestWhoseDiskMayReachNothing(t *testing.T) {
 			require.Equal(t, m.devices[0].requester.String(), r.Faults[0].Requester)
 			require.Equal(t, spec.ReadDenied.String(), r.Faults[0].Reason)
 			require.NotEmpty(t, r.Faults[0].Address)
+			require.Equal(t, "disk0", r.Refused[0].Device)
+			require.Equal(t, r.Faults[0].Requester, r.Refused[0].Requester)
+			require.Equal(t, spec.ReadDenied.String(), r.Refused[0].Reason)
+			require.EqualValues(t, len(r.Faults), r.Refused[0].Count)
 			require.NotEmpty(t, r.GuestErrors)
 		})
 	}
