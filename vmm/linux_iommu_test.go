@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,11 +47,11 @@ echo "copy $(sha256sum < /dev/vdb)"
 for f in /sys/kernel/iommu_groups/*; do echo "group $(cat $f/type) $(echo $f/devices/*)"; done
 ` + linuxEnd
 
-// runLinux boots the kernel of the environment and returns what it said.
-func runLinux(t *testing.T, c Config) (*Machine, string) {
+// runLinux boots a kernel and returns what it said.
+func runLinux(t *testing.T, kernel string, c Config) (*Machine, string) {
 	t.Helper()
 	var out bytes.Buffer
-	c.Image, c.Accel, c.Serial, c.Posted, c.Memory = linuxKernel(t), vcpu.AccelSoft, &out, true, 512*MiB
+	c.Image, c.Accel, c.Serial, c.Posted, c.Memory = kernel, vcpu.AccelSoft, &out, true, 512*MiB
 	c.Command = "console=ttyS0 quiet cryptomgr.notests panic=-1 " + c.Command
 	m := newMachine(t, c)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -82,7 +83,7 @@ func (m *Machine) requester(rid pci.RequesterID) iommu.RequesterStats {
 }
 
 func TestLinuxBehindTheIOMMU(t *testing.T) {
-	linuxKernel(t)
+	kernel := linuxKernel(t)
 	a, modules := newArchive(t, linuxModules)
 	initrd := a.write(t, fmt.Sprintf(linuxIOMMUInit, modules))
 	disk, sum := newDisk(t, 2<<20)
@@ -100,7 +101,7 @@ func TestLinuxBehindTheIOMMU(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.cpus, " ", c.command), func(t *testing.T) {
 			second, _ := newDisk(t, 2<<20)
-			m, out := runLinux(t, Config{
+			m, out := runLinux(t, kernel, Config{
 				Initrd: initrd, Command: "intel_iommu=on intremap=on " + c.command, CPUs: c.cpus, Queues: c.cpus, IOMMU: true,
 				Disks: []Disk{{Path: disk, ReadOnly: true}, {Path: second}},
 			})
@@ -153,7 +154,7 @@ poweroff -f
 // TestAUserProgramDrivesADiskThroughVFIO is what completions that are posted to a program are compared with: the kernel takes each interrupt and
 // wakes the program.
 func TestAUserProgramDrivesADiskThroughVFIO(t *testing.T) {
-	linuxKernel(t)
+	kernel := linuxKernel(t)
 	program, err := guests.BuildLinux(t.TempDir(), guests.VFIOBlk)
 	if err != nil {
 		t.Skip(err)
@@ -165,7 +166,7 @@ func TestAUserProgramDrivesADiskThroughVFIO(t *testing.T) {
 	users, usersSum := newDisk(t, 2<<20)
 	for _, cpus := range []int{1, 4} {
 		t.Run(fmt.Sprint(cpus, " processors"), func(t *testing.T) {
-			m, out := runLinux(t, Config{
+			m, out := runLinux(t, kernel, Config{
 				Initrd: initrd, Command: "intel_iommu=on", CPUs: cpus, IOMMU: true,
 				Disks: []Disk{{Path: kernels, ReadOnly: true}, {Path: users, ReadOnly: true}},
 			})
@@ -181,4 +182,55 @@ func TestAUserProgramDrivesADiskThroughVFIO(t *testing.T) {
 			require.NotZero(t, m.requester(user).Remapped)
 		})
 	}
+}
+
+// postedEnv is a kernel of Linux 6.10 or newer that posts its own interrupts: no distribution builds one. It has CONFIG_X86_POSTED_MSI and, built in,
+// PVH, INTEL_IOMMU, IRQ_REMAP, VIRTIO_PCI, VIRTIO_BLK, SERIAL_8250_CONSOLE, DEVTMPFS, BLK_DEV_INITRD, BINFMT_SCRIPT, PROC_FS and SYSFS.
+const postedEnv = "GVMM_LINUX_POSTED_MSI"
+
+const linuxPostedInit = linuxStart + `
+echo "disk $(sha256sum < /dev/vda)"
+grep PMN /proc/interrupts
+` + linuxEnd
+
+// TestLinuxPostsInterruptsToItself has unmodified Linux keep a posted-interrupt descriptor for each processor, and have devices post to it.
+func TestLinuxPostsInterruptsToItself(t *testing.T) {
+	kernel := os.Getenv(postedEnv)
+	if kernel == "" {
+		t.Skip("no kernel with CONFIG_X86_POSTED_MSI in ", postedEnv)
+	}
+	a, _ := newArchive(t, nil)
+	initrd := a.write(t, fmt.Sprintf(linuxPostedInit, ""))
+	disk, sum := newDisk(t, 4<<20)
+	for _, cpus := range []int{1, 4} {
+		t.Run(fmt.Sprint(cpus, " processors"), func(t *testing.T) {
+			m, out := runLinux(t, kernel, Config{
+				Initrd: initrd, Command: "intel_iommu=on intremap=posted_msi", CPUs: cpus, Queues: cpus, IOMMU: true,
+				Disks: []Disk{{Path: disk, ReadOnly: true}},
+			})
+			require.Contains(t, out, "disk "+sum, out)
+			require.Contains(t, out, "warnings 0\n", out)
+			require.Contains(t, out, "kernel: DMAR-IR: Enabled IRQ remapping in x2apic mode\n", out)
+			s := m.requester(m.devices[0].requester)
+			require.NotZero(t, s.Posted)
+			require.Zero(t, s.UserPosted)
+			require.Zero(t, s.Remapped, "every message of the disk is posted")
+			require.Equal(t, s.Posted, s.Notified+s.Coalesced+s.Suppressed)
+			require.Equal(t, s.Notified, notifications(t, out), "what the kernel counts as notifications")
+			require.Empty(t, m.iommu.Faults())
+		})
+	}
+}
+
+// notifications is the sum of the kernel's PMN counters.
+func notifications(t *testing.T, out string) (n uint64) {
+	t.Helper()
+	line := regexp.MustCompile(`PMN: ([ 0-9]+)`).FindStringSubmatch(out)
+	require.NotNil(t, line, out)
+	for _, f := range strings.Fields(line[1]) {
+		v, err := strconv.ParseUint(f, 10, 64)
+		require.NoError(t, err)
+		n += v
+	}
+	return n
 }
