@@ -230,6 +230,8 @@ func (f *runFlags) print(w io.Writer, report *vmm.Report) error {
 	}
 	if f.uintr {
 		printReport(w, report)
+	} else {
+		printRefused(w, report)
 	}
 	return nil
 }
