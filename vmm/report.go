@@ -39,7 +39,8 @@ type Report struct {
 	Devices       map[string]uint64 `json:"device_exits"` // user-space exits by device
 	Coalesced     uint64            `json:"coalesced"`    // posts that needed no notification
 	Notifications uint64            `json:"notifications"`
-	Faults        []Fault           `json:"faults,omitempty"` // the last that the remapping unit refused
+	Refused       []Refused         `json:"refused,omitempty"` // by the remapping unit, of the whole run
+	Faults        []Fault           `json:"faults,omitempty"`  // the last of them
 	GuestErrors   []string          `json:"guest_errors,omitempty"`
 	Probe         *hw.Probe         `json:"probe,omitempty"`
 
@@ -66,6 +67,15 @@ type Fault struct {
 	Address   string `json:"address,omitempty"` // of DMA
 	Write     bool   `json:"write,omitempty"`
 	Reason    string `json:"reason"`
+}
+
+// Refused counts the requests of one requester that the remapping unit refused for one reason.
+type Refused struct {
+	Requester string `json:"requester"`
+	Device    string `json:"device,omitempty"` // what has that id
+	Domain    uint16 `json:"domain"`           // that the requester belongs to at the end: its tenant
+	Reason    string `json:"reason"`
+	Count     uint64 `json:"count"`
 }
 
 // What says what was refused: an interrupt's index, or DMA and its address.
@@ -148,7 +158,7 @@ func (m *Machine) Report() *Report {
 	if r.Completions > 0 {
 		r.ExitsPerCompletion = float64(r.total()) / float64(r.Completions)
 	}
-	r.Faults = m.faults()
+	r.Refused, r.Faults = m.refused(), m.faults()
 	r.Latency = m.latency()
 	if m.probe != nil && m.probe.Kick.P50 > 0 {
 		r.KickRatio = float64(r.Latency.P50) / float64(m.probe.Kick.P50)

@@ -77,7 +77,7 @@ writes to a disk, or that measures nothing, is not run a second time unless
 
 --trace writes what processors do as text, a line an event: insn instructions with
 the registers that they change, exit each exit, irq interrupts and exceptions,
-uintr the steps of user interrupts. --gdb has the machine wait for a debugger
+uintr the steps of user interrupts, iommu what the remapping unit does. --gdb has the machine wait for a debugger
 before its first instruction: processors are its threads, addresses are linear, and
 a debugger that goes away lets the guest go on. Of both there is no control run
 unless --control=on asks for it, and where the engine is not chosen they choose one
@@ -283,6 +283,8 @@ func (f *runFlags) print(w io.Writer, report *vmm.Report) error {
 	}
 	if f.uintr {
 		printReport(w, report)
+	} else {
+		printRefused(w, report)
 	}
 	return nil
 }
