@@ -1,0 +1,125 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// flowIdle is how long a UDP flow lives on with no datagram (RFC 4787 §4.3
+// asks for two minutes at least).
+const flowIdle = 2 * time.Minute
+
+// translateUDP begins a flow: one for each pair of a guest's address and port
+// and one outside. False has the guest told that the port is unreachable.
+func (u *User) translateUDP(r *udp.ForwarderRequest) bool {
+	outside, guest := endpointAddresses(r.ID())
+	if to := outside.Addr(); to.IsMulticast() || to == u.config.broadcast() || to == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return true
+	}
+	dst, ok := u.outward(outside.Addr())
+	if !ok || outside.Port() == 0 {
+		u.stats.Refused.Add(1)
+		return false
+	}
+	if !u.takeFlow() {
+		return true
+	}
+	host, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(dst, outside.Port())))
+	if err != nil {
+		u.stats.Refused.Add(1)
+		u.giveFlow()
+		return false
+	}
+	q := new(waiter.Queue)
+	ep, terr := r.CreateEndpoint(q)
+	if terr != nil {
+		host.Close()
+		u.giveFlow()
+		return true
+	}
+	conn := gonet.NewUDPConn(q, ep)
+	flow := func() {
+		defer u.giveFlow()
+		if err := u.relayUDP(conn, host, flowIdle); errors.Is(err, syscall.ECONNREFUSED) {
+			u.stats.Refused.Add(1)
+			u.unreachable(outside, guest)
+		}
+	}
+	if !u.spawn(flow) {
+		conn.Close()
+		host.Close()
+		u.giveFlow()
+	}
+	return true
+}
+
+func (u *User) takeFlow() bool {
+	if !u.flows.take() {
+		u.stats.Limited.Add(1)
+		return false
+	}
+	u.stats.Flows.Add(1)
+	u.stats.FlowsOpen.Add(1)
+	return true
+}
+
+func (u *User) giveFlow() {
+	u.stats.FlowsOpen.Add(-1)
+	u.flows.give()
+}
+
+// relayUDP copies datagrams both ways until neither had one for idle, or
+// either is closed or fails, and closes both. The error is b's.
+func (u *User) relayUDP(a, b net.Conn, idle time.Duration) error {
+	end := func() {
+		a.Close()
+		b.Close()
+	}
+	defer context.AfterFunc(u.ctx, end)()
+	var last atomic.Int64
+	last.Store(time.Now().UnixNano())
+	var other sync.WaitGroup
+	other.Go(func() {
+		copyDatagrams(b, a, &last, idle)
+		end()
+	})
+	err := copyDatagrams(a, b, &last, idle)
+	end()
+	other.Wait()
+	return err
+}
+
+// copyDatagrams copies until src fails, or until last, the moment of the latest
+// datagram either way, is idle ago. What dst refuses is lost, as datagrams are.
+func copyDatagrams(dst io.Writer, src net.Conn, last *atomic.Int64, idle time.Duration) error {
+	buf := buffers.Get().(*[64 << 10]byte)
+	defer buffers.Put(buf)
+	for {
+		deadline := time.Unix(0, last.Load()).Add(idle)
+		src.SetReadDeadline(deadline)
+		n, err := src.Read(buf[:])
+		var timeout net.Error
+		switch {
+		case err == nil:
+			last.Store(time.Now().UnixNano())
+			dst.Write(buf[:n])
+		case errors.As(err, &timeout) && timeout.Timeout():
+			if time.Since(time.Unix(0, last.Load())) >= idle {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
