@@ -110,7 +110,6 @@ func (u *User) acceptDNS(l *gonet.TCPListener) {
 
 // streamDNS answers the queries of one connection, one after the other.
 func (u *User) streamDNS(c net.Conn) {
-	defer context.AfterFunc(u.ctx, func() { c.SetDeadline(time.Unix(1, 0)) })()
 	buf := make([]byte, maxDNS)
 	for {
 		c.SetDeadline(time.Now().Add(streamIdle))

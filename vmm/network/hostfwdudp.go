@@ -98,7 +98,6 @@ func (f *udpForward) peer(from netip.AddrPort) *udpPeer {
 func (p *udpPeer) run() {
 	f := p.forward
 	defer f.user.giveFlow()
-	defer context.AfterFunc(f.user.ctx, func() { p.guest.Close() })()
 	copyDatagrams(toPeer{p}, p.guest, &p.last, flowIdle)
 	f.mu.Lock()
 	delete(f.peers, p.addr)

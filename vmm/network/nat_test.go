@@ -192,6 +192,28 @@ func TestCloseEndsHalfOpenConnections(t *testing.T) {
 	require.False(t, errors.Is(err, context.DeadlineExceeded))
 }
 
+func TestGuestThatAcknowledgesNothingLosesTheConnection(t *testing.T) {
+	hold, over := make(chan struct{}), make(chan struct{})
+	port := serveTCP(t, "127.0.0.1:0", func(c *net.TCPConn) {
+		<-hold
+		c.Write(noise(100))
+		c.CloseWrite()
+		io.Copy(io.Discard, c)
+		close(over)
+	})
+	g := newGuest(t, UserConfig{})
+	g.user.linger = 20 * time.Millisecond
+	c, err := g.dial(netip.AddrPortFrom(g.user.Gateway(), port))
+	require.NoError(t, err)
+	require.NoError(t, c.CloseWrite()) // its own way has ended
+	require.Eventually(t, func() bool { return g.user.Stats().ConnectionsOpen.Load() == 1 }, patience, time.Millisecond)
+	g.deaf.Store(true)
+	close(hold)
+	next(t, over)
+	require.Eventually(t, func() bool { return g.user.Stats().ConnectionsOpen.Load() == 0 }, patience, time.Millisecond)
+	c.Close()
+}
+
 func TestHalfOpenConnectionsAreBounded(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -42,11 +42,12 @@ func newGuestConn(q *waiter.Queue, ep tcpip.Endpoint) *guestConn {
 	return &guestConn{TCPConn: gonet.NewTCPConn(q, ep), ep: ep.(*tcp.Endpoint)}
 }
 
-// linger closes the connection and waits until the guest has acknowledged it:
-// till then it holds memory, and its place among the connections.
-func (g *guestConn) linger() {
+// linger closes the connection and waits until the guest has acknowledged it,
+// or not within limit: till then it holds memory, and its place among the
+// connections.
+func (g *guestConn) linger(limit time.Duration) {
 	g.ep.Close()
-	late := time.AfterFunc(lingerTimeout, g.ep.Abort)
+	late := time.AfterFunc(limit, g.ep.Abort)
 	defer late.Stop()
 	g.ep.Wait()
 }
@@ -71,7 +72,7 @@ func (u *User) relay(host *net.TCPConn, guest *guestConn) {
 	}
 	outward.Wait()
 	host.Close()
-	guest.linger()
+	guest.linger(u.linger)
 }
 
 // pump copies from src to dst until src ends.

@@ -42,6 +42,7 @@ type User struct {
 	connections, flows, queries slots
 	ping4, ping6                *pinger
 	solicited                   chan struct{} // a router solicitation came
+	linger                      time.Duration
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -73,6 +74,7 @@ func NewUser(c UserConfig) (*User, error) {
 		flows:       make(slots, c.Flows),
 		queries:     make(slots, maxQueries),
 		solicited:   make(chan struct{}, 1),
+		linger:      lingerTimeout,
 	}
 	u.ctx, u.cancel = context.WithCancel(context.Background())
 	u.wire = newWire(u)

@@ -51,7 +51,7 @@ type UserConfig struct {
 	Resolvers []netip.AddrPort // in place of /etc/resolv.conf's
 
 	Connections int // TCP connections at a time, in both directions [512]
-	HalfOpen    int // of those, not yet established by the guest [64]
+	HalfOpen    int // of those, not yet established by the guest [128]
 	Flows       int // UDP flows at a time, in both directions [512]
 }
 
@@ -71,7 +71,7 @@ func (c UserConfig) complete() (UserConfig, error) {
 	setDefault(&c.Hostname, "guest")
 	setDefault(&c.Domain, "gvmm")
 	setDefault(&c.Connections, 512)
-	setDefault(&c.HalfOpen, 64)
+	setDefault(&c.HalfOpen, 128)
 	setDefault(&c.Flows, 512)
 	if err := c.check(); err != nil {
 		return c, err

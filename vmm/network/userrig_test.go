@@ -47,6 +47,7 @@ type guest struct {
 	seen    func(h vnet.Header, frame []byte) // each frame that came
 	onRoom  func()
 	refuse  atomic.Bool // no buffers
+	deaf    atomic.Bool // frames are lost
 	calls   atomic.Int64
 	largest atomic.Int64 // payload of one frame to the guest
 }
@@ -117,6 +118,9 @@ func (g *guest) Receive(h vnet.Header, segments [][]byte) bool {
 	g.calls.Add(1)
 	if g.refuse.Load() {
 		return false
+	}
+	if g.deaf.Load() {
+		return true
 	}
 	var frame []byte
 	for _, s := range segments {
