@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -13,35 +14,42 @@ import (
 // icmpHeader is the part in front of an ICMP message's data, either version's.
 const icmpHeader = 8
 
-// unreachable tells the guest that nobody answers at a UDP port of the outside
-// (RFC 792, RFC 4443 §3.1). What it quotes is the datagram's headers as the
-// guest must have sent them, as far as they tell the flow.
-func (u *User) unreachable(outside, guest netip.AddrPort) {
-	var udp [header.UDPMinimumSize]byte
-	header.UDP(udp[:]).Encode(&header.UDPFields{
-		SrcPort: guest.Port(), DstPort: outside.Port(), Length: header.UDPMinimumSize,
-	})
+// Why a destination is unreachable.
+type reason int
+
+const (
+	portUnreachable reason = iota // nobody answers at the port
+	prohibited                    // this network does not carry it
+)
+
+// unreachable tells the guest so of what it sent to an address outside (RFC
+// 792, RFC 4443 §3.1). quote is the first eight bytes that came after the IP
+// header, which is made up: its addresses and protocol are what it is read for.
+func (u *User) unreachable(why reason, outside, guest netip.Addr, protocol tcpip.TransportProtocolNumber, quote [8]byte) {
 	var msg []byte
-	if outside.Addr().Is4() {
-		msg = []byte{byte(header.ICMPv4DstUnreachable), byte(header.ICMPv4PortUnreachable), 7: 0}
+	if outside.Is4() {
+		code := [...]header.ICMPv4Code{header.ICMPv4PortUnreachable, header.ICMPv4AdminProhibited}[why]
+		msg = []byte{byte(header.ICMPv4DstUnreachable), byte(code), 7: 0}
 		ip := make(header.IPv4, header.IPv4MinimumSize)
 		ip.Encode(&header.IPv4Fields{
-			TotalLength: header.IPv4MinimumSize + header.UDPMinimumSize, TTL: 64,
-			Protocol: uint8(header.UDPProtocolNumber),
-			SrcAddr:  toAddress(guest.Addr()), DstAddr: toAddress(outside.Addr()),
+			TotalLength: uint16(header.IPv4MinimumSize + len(quote)), TTL: 64, Protocol: uint8(protocol),
+			SrcAddr: toAddress(guest), DstAddr: toAddress(outside),
 		})
 		ip.SetChecksum(^ip.CalculateChecksum())
 		msg = append(msg, ip...)
 	} else {
-		msg = []byte{byte(header.ICMPv6DstUnreachable), byte(header.ICMPv6PortUnreachable), 7: 0}
+		code := [...]header.ICMPv6Code{header.ICMPv6PortUnreachable, header.ICMPv6Prohibited}[why]
+		msg = []byte{byte(header.ICMPv6DstUnreachable), byte(code), 7: 0}
 		ip := make(header.IPv6, header.IPv6MinimumSize)
 		ip.Encode(&header.IPv6Fields{
-			PayloadLength: header.UDPMinimumSize, TransportProtocol: header.UDPProtocolNumber, HopLimit: 64,
-			SrcAddr: toAddress(guest.Addr()), DstAddr: toAddress(outside.Addr()),
+			PayloadLength: uint16(len(quote)), TransportProtocol: protocol, HopLimit: 64,
+			SrcAddr: toAddress(guest), DstAddr: toAddress(outside),
 		})
 		msg = append(msg, ip...)
 	}
-	u.sendICMP(outside.Addr(), guest.Addr(), append(msg, udp[:]...), 0)
+	if u.stack.AllowICMPMessage() {
+		u.sendICMP(outside, guest, append(msg, quote[:]...), 0)
+	}
 }
 
 // sendICMP sends msg, of eight bytes at least and without its checksum, to the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
@@ -53,7 +54,11 @@ func (u *User) translateUDP(r *udp.ForwarderRequest) bool {
 		defer u.giveFlow()
 		if err := u.relayUDP(conn, host, flowIdle); errors.Is(err, syscall.ECONNREFUSED) {
 			u.stats.Refused.Add(1)
-			u.unreachable(outside, guest)
+			var quote [header.UDPMinimumSize]byte
+			header.UDP(quote[:]).Encode(&header.UDPFields{
+				SrcPort: guest.Port(), DstPort: outside.Port(), Length: header.UDPMinimumSize,
+			})
+			u.unreachable(portUnreachable, outside.Addr(), guest.Addr(), udp.ProtocolNumber, quote)
 		}
 	}
 	if !u.spawn(flow) {

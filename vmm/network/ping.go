@@ -3,12 +3,15 @@ package network
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
@@ -19,6 +22,9 @@ const (
 	maxEchoes = 256
 	maxEcho   = 8 << 10
 )
+
+// ErrNoEcho reports that echo requests are not carried.
+var ErrNoEcho = errors.New("network: echo requests to the outside are not carried")
 
 // family is what IPv4's and IPv6's echo requests differ in.
 type family struct {
@@ -39,7 +45,8 @@ type pinger struct {
 	user   *User
 	family family
 	once   sync.Once
-	send   chan echo // nil: the host allows none
+	err    error
+	send   chan echo
 
 	mu      sync.Mutex
 	next    uint16
@@ -55,7 +62,9 @@ type echo struct {
 	message    []byte // to be sent
 }
 
-func newPinger(u *User, f family) *pinger { return &pinger{user: u, family: f} }
+func newPinger(u *User, f family) *pinger {
+	return &pinger{user: u, family: f, send: make(chan echo, 64)}
+}
 
 // handle takes an echo request for the outside. False leaves it to the stack,
 // which answers those for the router itself.
@@ -71,13 +80,10 @@ func (p *pinger) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer) b
 	if u.config.own(to) || to.IsMulticast() {
 		return false
 	}
-	if _, ok := u.outward(to); !ok || b[1] != 0 {
+	_, ok := u.outward(to)
+	if !ok || b[1] != 0 || len(b) > maxEcho || p.ready() != nil {
 		u.stats.Refused.Add(1)
-		return true
-	}
-	p.once.Do(p.open)
-	if p.send == nil || len(b) > maxEcho {
-		u.stats.Refused.Add(1)
+		u.unreachable(prohibited, to, guest, tcpip.TransportProtocolNumber(p.family.protocol), [8]byte(b))
 		return true
 	}
 	e := echo{
@@ -93,24 +99,38 @@ func (p *pinger) handle(id stack.TransportEndpointID, pkt *stack.PacketBuffer) b
 	return true
 }
 
-// open opens the socket and starts what serves it. A host that allows none
-// leaves send nil.
-func (p *pinger) open() {
+// ready opens the socket and starts what serves it, once. The error says why
+// there is none.
+func (p *pinger) ready() error {
+	p.once.Do(func() { p.err = p.open() })
+	return p.err
+}
+
+func (p *pinger) open() error {
 	fd, err := unix.Socket(p.family.domain, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, p.family.protocol)
 	if err != nil {
-		return
+		return fmt.Errorf("%w: the host allows this process no ping socket (%v): see net.ipv4.ping_group_range", ErrNoEcho, err)
 	}
 	f := os.NewFile(uintptr(fd), "ping")
 	c, err := net.FilePacketConn(f)
 	f.Close()
 	if err != nil {
-		return
+		return fmt.Errorf("%w: %v", ErrNoEcho, err)
 	}
 	conn := c.(*net.UDPConn)
 	context.AfterFunc(p.user.ctx, func() { conn.Close() })
-	p.send = make(chan echo, 64)
 	p.user.spawn(func() { p.transmit(conn) })
 	p.user.spawn(func() { p.receive(conn) })
+	return nil
+}
+
+// Echo says why the guest's IPv4 echo requests do not go outside. Nil: they do.
+// The router answers those for itself in any case.
+func (u *User) Echo() error {
+	if u.config.Restrict {
+		return fmt.Errorf("%w: the network is restricted", ErrNoEcho)
+	}
+	return u.ping4.ready()
 }
 
 // transmit sends what the guest asks.

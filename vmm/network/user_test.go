@@ -9,8 +9,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/waiter"
 
 	"gvmm/virtio/vnet"
 )
@@ -112,29 +115,68 @@ func TestRouterAnswersPing(t *testing.T) {
 	g := newGuest(t, UserConfig{Restrict: true})
 	g.ping(t, g.user.Gateway())
 	g.ping(t, g.user.DNS())
+	g.ping6(t, g.user.config.gateway6())
+}
+
+// ping6 sends an ICMPv6 echo request by a socket of the guest's and takes the answer.
+func (g *guest) ping6(t *testing.T, to netip.Addr) {
+	t.Helper()
+	q := new(waiter.Queue)
+	ep, err := g.stack.NewEndpoint(icmp.ProtocolNumber6, header.IPv6ProtocolNumber, q)
+	require.Nil(t, err)
+	defer ep.Close()
+	require.Nil(t, ep.Connect(tcpip.FullAddress{Addr: toAddress(to)}))
+	c := gonet.NewUDPConn(q, ep)
+	c.SetDeadline(time.Now().Add(patience))
+	_, e := c.Write(append([]byte{byte(header.ICMPv6EchoRequest), 0, 0, 0, 0, 0, 0, 7}, "hello"...))
+	require.NoError(t, e)
+	b := make([]byte, 64)
+	n, e := c.Read(b)
+	require.NoError(t, e)
+	require.Equal(t, byte(header.ICMPv6EchoReply), b[0])
+	require.EqualValues(t, 7, b[7])
+	require.Equal(t, "hello", string(b[8:n]))
 }
 
 // hostAddress is one of the host's own, not its loopback.
-func hostAddress(t *testing.T) netip.Addr {
+func hostAddress(t *testing.T, is func(netip.Addr) bool) netip.Addr {
 	all, err := net.InterfaceAddrs()
 	require.NoError(t, err)
 	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && is(p.Addr()) && p.Addr().IsGlobalUnicast() {
 			return p.Addr()
 		}
 	}
-	t.Skip("the host has no address but its loopback")
+	t.Skip("the host has no such address but its loopback")
 	panic("unreachable")
 }
 
 func TestPingGoesOutside(t *testing.T) {
 	g := newGuest(t, UserConfig{Subnet: netip.MustParsePrefix("10.171.205.0/24")})
-	g.user.ping4.once.Do(g.user.ping4.open)
-	if g.user.ping4.send == nil {
-		t.Skip("net.ipv4.ping_group_range allows this process no ping socket")
+	if err := g.user.Echo(); err != nil {
+		t.Skip(err)
 	}
-	g.ping(t, hostAddress(t))
+	g.ping(t, hostAddress(t, netip.Addr.Is4))
 	require.EqualValues(t, 1, g.user.Stats().EchoReplies.Load())
+}
+
+func TestPingGoesOutsideOverIPv6(t *testing.T) {
+	g := newGuest(t, UserConfig{})
+	if err := g.user.ping6.ready(); err != nil {
+		t.Skip(err)
+	}
+	g.ping6(t, hostAddress(t, netip.Addr.Is6))
+}
+
+func TestPingThatIsNotCarriedIsRefused(t *testing.T) {
+	g := newGuest(t, UserConfig{Restrict: true})
+	require.ErrorIs(t, g.user.Echo(), ErrNoEcho)
+	errs := g.watch(isUnreachable)
+	g.transmit(frame4(g.user.wire.mac, g.user.Guest(), netip.MustParseAddr("192.0.2.1"),
+		uint8(header.ICMPv4ProtocolNumber), echoRequest(0x1234, 9, "hello")))
+	f := next(t, errs)
+	require.Equal(t, byte(header.ICMPv4AdminProhibited), f[35])
+	require.EqualValues(t, 0x1234, binary.BigEndian.Uint16(f[66:]), "what it is about")
 }
 
 func TestAnswersToOtherPingsAreNotTheGuests(t *testing.T) {
