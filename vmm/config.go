@@ -59,7 +59,10 @@ type Config struct {
 	Seed   uint64
 
 	Serial io.Writer // of COM1; nil discards
-	KVM    string    // path of the device ["/dev/kvm"]
+	Input  io.Reader // what arrives at COM1, read while the machine runs; nil is nothing
+	// NoReset has a reset by the guest end the machine, with ErrReset.
+	NoReset bool
+	KVM     string // path of the device ["/dev/kvm"]
 }
 
 // Disk is a host file as a virtio-blk device.
