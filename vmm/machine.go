@@ -27,6 +27,7 @@ type Machine struct {
 	config      Config
 	probe       *hw.Probe
 	disks       []*blk.File // of config.Disks, open as long as the machine
+	cards       []*card     // of config.Networks, likewise
 	guestErrors errorLog
 	input       input
 	stop        atomic.Bool
@@ -70,6 +71,9 @@ func New(c Config) (*Machine, error) {
 	m := &Machine{config: c}
 	err := m.openDisks()
 	if err == nil {
+		err = m.openNetworks()
+	}
+	if err == nil {
 		err = m.build()
 	}
 	if err != nil {
@@ -102,6 +106,11 @@ func (m *Machine) build() error {
 	}
 	for i := range m.config.Disks {
 		if err := m.addDisk(i); err != nil {
+			return err
+		}
+	}
+	for i := range m.config.Networks {
+		if err := m.addNetwork(i); err != nil {
 			return err
 		}
 	}
@@ -253,6 +262,7 @@ func (m *Machine) Close() error {
 	for _, d := range m.disks {
 		errs = append(errs, d.Close())
 	}
+	errs = append(errs, m.closeNetworks()...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
 	}

@@ -41,6 +41,7 @@ type Report struct {
 	Notifications uint64            `json:"notifications"`
 	Faults        []Fault           `json:"faults,omitempty"` // the last that the remapping unit refused
 	GuestErrors   []string          `json:"guest_errors,omitempty"`
+	Networks      []NetworkReport   `json:"networks,omitempty"` // of the whole run
 	Probe         *hw.Probe         `json:"probe,omitempty"`
 
 	// KickRatio is the median latency as a ratio to the probe's kick that rewrites registers, of the same run.
@@ -139,6 +140,7 @@ func (m *Machine) Report() *Report {
 		Coalesced:     end.iommu.Coalesced - begin.iommu.Coalesced,
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
 		GuestErrors:   m.guestErrors.list(),
+		Networks:      m.networks(),
 		Probe:         m.probe,
 	}
 	for _, l := range m.logs {

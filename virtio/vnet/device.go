@@ -3,6 +3,7 @@ package vnet
 import (
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 
 	"gvmm/virtio"
@@ -28,6 +29,18 @@ type MAC [6]byte
 
 // Multicast tells whether m is a group's address, such as broadcast.
 func (m MAC) Multicast() bool { return m[0]&1 != 0 }
+
+// String is m as people write it: 02:00:00:00:00:01.
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
+
+// ParseMAC reads an address in any way that people write one.
+func ParseMAC(s string) (MAC, error) {
+	a, err := net.ParseMAC(s)
+	if err != nil || len(a) != len(MAC{}) {
+		return MAC{}, fmt.Errorf("%w: %q is no MAC address, such as 02:00:00:00:00:01", ErrOptions, s)
+	}
+	return MAC(a), nil
+}
 
 // broadcast is everybody's address.
 var broadcast = MAC{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}
@@ -83,7 +96,7 @@ func New(l Link, o Options) (*Device, error) {
 	case l == nil:
 		return nil, fmt.Errorf("%w: no link", ErrOptions)
 	case o.MAC == MAC{} || o.MAC.Multicast():
-		return nil, fmt.Errorf("%w: %x is no station's address", ErrOptions, o.MAC)
+		return nil, fmt.Errorf("%w: %v is not the MAC address of one station", ErrOptions, o.MAC)
 	case o.Pairs < 1 || o.Pairs > MaxPairs:
 		return nil, fmt.Errorf("%w: %d queue pairs; 1 to %d can be had", ErrOptions, o.Pairs, MaxPairs)
 	case o.QueueSize < 4 || virtio.CheckLayout(o.QueueSize, 0, 0, 0) != nil:

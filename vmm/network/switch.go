@@ -81,7 +81,7 @@ var _ vnet.Link = (*Port)(nil)
 // Port adds a port.
 func (s *Switch) Port(o PortOptions) (*Port, error) {
 	if o.Only.Multicast() {
-		return nil, fmt.Errorf("%w: %x is not the MAC address of one station", ErrPorts, o.Only)
+		return nil, fmt.Errorf("%w: %v is not the MAC address of one station", ErrPorts, o.Only)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
