@@ -18,13 +18,14 @@ var ErrConfig = errors.New("vmm: configuration")
 
 // Config is what a machine is built from. Image is required.
 type Config struct {
-	Image   string // path of a kernel image
-	Initrd  string // path of an initial RAM disk; "" is none
-	Command string // its command line
-	Memory  uint64 // bytes of RAM [64 MiB]
-	CPUs    int    // [1]
-	Disks   []Disk
-	Queues  int // request queues of each disk [1]
+	Image    string // path of a kernel image
+	Initrd   string // path of an initial RAM disk; "" is none
+	Command  string // its command line
+	Memory   uint64 // bytes of RAM [64 MiB]
+	CPUs     int    // [1]
+	Disks    []Disk
+	Queues   int // request queues of each disk [1]
+	Networks []Network
 
 	// UINTR offers user interrupts by Way; WayNone has Probe choose. Probe is what is known of this host; nil finds out.
 	UINTR bool
@@ -59,7 +60,10 @@ type Config struct {
 	Seed   uint64
 
 	Serial io.Writer // of COM1; nil discards
-	KVM    string    // path of the device ["/dev/kvm"]
+	Input  io.Reader // what arrives at COM1, read while the machine runs; nil is nothing
+	// NoReset has a reset by the guest end the machine, with ErrReset.
+	NoReset bool
+	KVM     string // path of the device ["/dev/kvm"]
 }
 
 // Disk is a host file as a virtio-blk device.
@@ -125,5 +129,5 @@ func (c *Config) check() error {
 	case c.queues() > 16:
 		return fmt.Errorf("%w: %d queues a disk; 16 can be had", ErrConfig, c.Queues)
 	}
-	return nil
+	return c.checkNetworks()
 }

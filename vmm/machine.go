@@ -13,6 +13,7 @@ import (
 	"gvmm/iommu"
 	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
+	"gvmm/virtio/blk"
 	"gvmm/vmm/boot"
 	"gvmm/vmm/edu"
 	"gvmm/vmm/memory"
@@ -23,31 +24,43 @@ import (
 
 // Machine is one virtual machine. Make it with New, Run it once, Close it.
 type Machine struct {
-	config  Config
-	probe   *hw.Probe
-	memory  *memory.Memory
-	engine  engine
-	cpus    []vcpu.CPU // the engine's
-	iommu   *iommu.Unit
-	ioapic  ioapicSender
-	space   *space
-	bus     *pci.Bus
-	serial  *serial.Port
-	devices []*device
-	edu     *edu.Device // nil: none
-	ports   ports
-	ours    bool // the image was made for this VMM
-
-	debugger    *debugger // nil: none
+	config      Config
+	probe       *hw.Probe
+	disks       []*blk.File // of config.Disks, open as long as the machine
+	cards       []*card     // of config.Networks, likewise
 	guestErrors errorLog
+	input       input
 	stop        atomic.Bool
 
-	mu     sync.Mutex
-	ended  bool
-	status int
-	failed error
-	logs   []latencyLog
-	begin  *counts // when the guest began to measure
+	board // replaced by a reset
+
+	mu      sync.Mutex
+	ended   bool
+	status  int
+	failed  error
+	again   bool // the guest asked for a reset
+	resets  int
+	wrote   bool       // to a disk, before the last reset
+	running []vcpu.CPU // nil between boards
+}
+
+// board is what a reset makes anew: all of a machine that a guest can change, but for what its disks hold.
+type board struct {
+	memory   *memory.Memory
+	engine   engine
+	cpus     []vcpu.CPU // the engine's
+	iommu    *iommu.Unit
+	ioapic   ioapicSender
+	space    *space
+	bus      *pci.Bus
+	serial   *serial.Port
+	devices  []*device
+	edu      *edu.Device // nil: none
+	ports    ports
+	ours     bool      // the image was made for this VMM
+	debugger *debugger // nil: none
+	logs     []latencyLog
+	begin    *counts // when the guest began to measure
 }
 
 // New builds a machine. Nothing has run yet when it fails, and nothing was written.
@@ -56,7 +69,14 @@ func New(c Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{config: c}
-	if err := m.build(); err != nil {
+	err := m.openDisks()
+	if err == nil {
+		err = m.openNetworks()
+	}
+	if err == nil {
+		err = m.build()
+	}
+	if err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -84,8 +104,13 @@ func (m *Machine) build() error {
 	if err := m.addPorts(); err != nil {
 		return err
 	}
-	for i, d := range m.config.Disks {
-		if err := m.addDisk(i, d); err != nil {
+	for i := range m.config.Disks {
+		if err := m.addDisk(i); err != nil {
+			return err
+		}
+	}
+	for i := range m.config.Networks {
+		if err := m.addNetwork(i); err != nil {
 			return err
 		}
 	}
@@ -110,8 +135,9 @@ func (m *Machine) build() error {
 
 // addPorts makes what every machine has in its I/O space, and what the engine adds.
 func (m *Machine) addPorts() error {
-	m.serial = serial.NewPort(serial.Config{Out: m.config.Serial, IRQ: m.engine.line(4)})
-	reset := platform.NewReset(func() { m.end(0, errReset) })
+	m.serial = serial.NewPort(serial.Config{Out: m.config.Serial, IRQ: m.engine.line(4), Room: m.input.wake})
+	m.input.port.Store(m.serial)
+	reset := platform.NewReset(m.reset)
 	fw := platform.NewFwCfg(platform.FwCfgConfig{
 		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.engine.dma(),
 	})
@@ -136,17 +162,33 @@ func (m *Machine) addPorts() error {
 	return m.engine.addPlatform(&m.ports)
 }
 
-// errReset is a guest that resets its machine, which ends it.
-var errReset = errors.New("vmm: the guest reset the machine")
-
 // Way is how user interrupts go in this machine.
 func (m *Machine) Way() vcpu.Way { return m.engine.way() }
 
 // Run runs the machine until the guest ends it, ctx is done, or it fails, and
-// returns the guest's exit status. ctx.Err() is returned if ctx ended it.
+// returns the guest's exit status. ctx.Err() is returned if ctx ended it. A guest that
+// resets its machine begins anew, unless the configuration has resets end the machine.
 func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	release := context.AfterFunc(ctx, func() { m.end(0, ctx.Err()) })
 	defer release()
+	defer m.input.start(m)()
+	for m.runCPUs(); m.restarts(); m.runCPUs() {
+		if err := m.restart(); err != nil {
+			m.end(0, fmt.Errorf("vmm: after the guest's reset: %w", err))
+			break
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.status, m.failed
+}
+
+// runCPUs runs all processors until the machine stops.
+func (m *Machine) runCPUs() {
+	m.mu.Lock()
+	m.stop.Store(m.ended)
+	m.running = m.cpus
+	m.mu.Unlock()
 	places := place(len(m.cpus))
 	defer places.end()
 	if m.debugger != nil {
@@ -166,13 +208,12 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 		})
 	}
 	_ = g.Wait() // end has the first error
-	m.mu.Lock()
-	status, err = m.status, m.failed
-	m.mu.Unlock()
 	if m.debugger != nil {
+		m.mu.Lock()
+		status, err := m.status, m.failed
+		m.mu.Unlock()
 		m.debugger.finish(status, err)
 	}
-	return status, err
 }
 
 func (m *Machine) runCPU(i int) error {
@@ -185,19 +226,21 @@ func (m *Machine) runCPU(i int) error {
 // end stops the machine, once: with the guest's exit status, or with err.
 func (m *Machine) end(status int, err error) {
 	m.mu.Lock()
-	first := !m.ended
-	if first {
-		m.ended, m.status, m.failed = true, status, err
-	}
-	m.mu.Unlock()
-	if !first {
+	defer m.mu.Unlock()
+	if m.ended {
 		return
 	}
+	m.ended, m.status, m.failed = true, status, err
+	m.stopCPUsLocked()
+}
+
+// stopCPUsLocked has every processor leave the engine. m.mu keeps a reset from exchanging them meanwhile.
+func (m *Machine) stopCPUsLocked() {
 	m.stop.Store(true)
 	if m.debugger != nil {
 		m.debugger.end()
 	}
-	for _, c := range m.cpus {
+	for _, c := range m.running {
 		c.Kick()
 	}
 }
@@ -215,26 +258,35 @@ func (m *Machine) deviceLocked(rid pci.RequesterID) *device {
 
 // Close releases everything. Run must have returned.
 func (m *Machine) Close() error {
-	for _, d := range m.devices {
-		d.close()
+	errs := []error{m.board.close()}
+	for _, d := range m.disks {
+		errs = append(errs, d.Close())
 	}
-	if m.edu != nil {
-		m.edu.Close()
-	}
-	if m.iommu != nil {
-		m.iommu.Close()
-	}
-	var errs []error
-	if m.engine != nil {
-		errs = append(errs, m.engine.close())
-	}
-	if m.memory != nil {
-		errs = append(errs, m.memory.Close())
-	}
+	errs = append(errs, m.closeNetworks()...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
 	}
 	return nil
+}
+
+func (b *board) close() error {
+	for _, d := range b.devices {
+		d.close()
+	}
+	if b.edu != nil {
+		b.edu.Close()
+	}
+	if b.iommu != nil {
+		b.iommu.Close()
+	}
+	var errs []error
+	if b.engine != nil {
+		errs = append(errs, b.engine.close())
+	}
+	if b.memory != nil {
+		errs = append(errs, b.memory.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // errorLog keeps the first things that a guest did wrong.

@@ -12,12 +12,15 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"gvmm/vmm"
 )
 
 // Exit statuses besides the guest's own.
 const (
 	statusFailed      = 1   // the machine failed
 	statusUsage       = 2   // bad input: nothing has run
+	statusPanicked    = 3   // a Linux guest's kernel panicked
 	statusInterrupted = 130 // Ctrl-C
 )
 
@@ -47,6 +50,9 @@ func status(err error) int {
 		return statusInterrupted
 	}
 	fmt.Fprintf(os.Stderr, "gvmm: %v\n", err)
+	if errors.Is(err, vmm.ErrPanic) {
+		return statusPanicked
+	}
 	var failure *failed
 	if errors.As(err, &failure) {
 		return statusFailed

@@ -12,10 +12,10 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/sys/unix"
 
 	"gvmm/vcpu"
 	"gvmm/vmm"
+	"gvmm/vmm/terminal"
 )
 
 func printJSON(w io.Writer, v any) error {
@@ -27,11 +27,7 @@ func printJSON(w io.Writer, v any) error {
 // isTerminal tells whether w is a terminal: only there is progress shown.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return ok && terminal.IsTerminal(f)
 }
 
 // spinner shows on a terminal that something goes on, until the function that it

@@ -37,6 +37,7 @@ type runFlags struct {
 	seed    uint64
 	gdb     string
 	trace   traceFlags
+	noReset bool
 }
 
 func runCommand() *cobra.Command {
@@ -48,11 +49,16 @@ func runCommand() *cobra.Command {
 with gzip, zstd, xz or lz4), an x86 ELF executable with a PVH note, such as a vmlinux,
 or an image with a multiboot header.
 
-COM1 goes to standard output. With --uintr the guest gets user interrupts, by the
+COM1 is standard output and, once the guest reads it, standard input: a terminal then
+is the guest's, Ctrl-C included, until Ctrl-A x (Ctrl-A h tells the keys). A guest that
+resets its machine begins anew, on the same disks; --no-reset ends it instead.
+
+With --uintr the guest gets user interrupts, by the
 best way that a probe finds to work on this host (see gvmm info), and a report
 follows: completions, user interrupts, exits by cause and device, latency. Beside
 it stands a control run of the same guest without posted interrupts. A guest that
-writes to a disk is not run a second time unless --control=on asks for it.
+writes to a disk, or that measures nothing, is not run a second time unless
+--control=on asks for it.
 
 --trace writes what processors do as text, a line an event: insn instructions with
 the registers that they change, exit each exit, irq interrupts and exceptions,
@@ -63,7 +69,8 @@ unless --control=on asks for it, and where the engine is not chosen they choose 
 that can.
 
 The exit status is the guest's; 1 if the machine failed, 2 if nothing could be
-run, 130 after Ctrl-C or a debugger's kill.`,
+run, 3 if a Linux kernel with reboot=panic_warm panic=-1 on its command line
+panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 		Example: `  gvmm run --uintr --disk disk.img,readonly guest.img
   gvmm run --uintr --way resident --disk disk.img,readonly --append 'depth=1 requests=10000' guest.img
   gvmm run --uintr --disk disk.img,readonly --json guest.img > report.json   # COM1 on standard error
@@ -87,6 +94,7 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 	s.BoolVar(&f.edu, "edu", false, "add a PCI device for experiments with DMA and interrupts, 1234:11e8")
 	s.StringVar(&f.command, "append", "", "the guest's command line")
 	s.StringVar(&f.initrd, "initrd", "", "host file as the kernel's initial RAM disk")
+	s.BoolVar(&f.noReset, "no-reset", false, "end the machine when the guest resets it")
 	s.StringVar(&f.accel, "accel", "auto", "the engine: auto, kvm or soft")
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
@@ -108,7 +116,7 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 func (f *runFlags) config(image string) (vmm.Config, error) {
 	c := vmm.Config{
 		Image: image, Initrd: f.initrd, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm,
-		ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu,
+		ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu, NoReset: f.noReset,
 	}
 	var err error
 	if c.Memory, err = parseSize(f.memory); err != nil {
@@ -163,7 +171,14 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	if traced != nil {
 		c.Trace = traced.Log
 	}
-	report, err := bench.Run(cmd.Context(), c)
+	ctx, leave := context.WithCancel(cmd.Context())
+	defer leave()
+	keyboard, err := console(cmd, &c, leave)
+	if err != nil {
+		return err
+	}
+	report, err := bench.Run(ctx, c)
+	err = errors.Join(err, keyboard.Close())
 	if err = traced.close(err); err != nil {
 		return f.failed(cmd, report, err)
 	}
@@ -196,10 +211,10 @@ func (f *runFlags) compare(cmd *cobra.Command, c vmm.Config, report *vmm.Report)
 	if !f.uintr || !c.Posted || f.control == "off" || report.Status != 0 {
 		return nil
 	}
-	if f.control == "auto" && (c.GDB != nil || c.Trace != nil) {
+	if f.control == "auto" && (c.GDB != nil || c.Trace != nil || !report.Measured) {
 		return nil
 	}
-	c.GDB, c.Trace = nil, nil
+	c.GDB, c.Trace, c.Input = nil, nil, nil
 	if f.control == "auto" && report.WroteDisk {
 		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest wrote to a disk; --control=on runs it again all the same")
 		return nil

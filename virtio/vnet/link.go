@@ -12,36 +12,6 @@ const (
 	DefaultMTU = 1500
 )
 
-// Header.Flags (§5.1.6).
-const (
-	// HdrNeedsCsum has the checksum from CsumStart to the end of the frame put
-	// at CsumStart+CsumOffset, where the pseudo header's sum stands already.
-	HdrNeedsCsum uint8 = 1
-	// HdrDataValid says that the checksum is known to be right.
-	HdrDataValid uint8 = 2
-)
-
-// Header.GSOType (§5.1.6): a kind, and GSOECN with a TCP kind whose first
-// segment alone is to carry CWR.
-const (
-	GSONone  uint8 = 0
-	GSOTCPv4 uint8 = 1
-	GSOTCPv6 uint8 = 4
-	GSOECN   uint8 = 0x80
-)
-
-// Header is what a frame leaves to its receiver: struct virtio_net_hdr without
-// num_buffers (§5.1.6), in host byte order. The zero Header leaves nothing. A
-// Header that crosses a Link has been judged by [Header.Check].
-type Header struct {
-	Flags   uint8  // HdrNeedsCsum, HdrDataValid
-	GSOType uint8  // GSONone, or one of the others if the frame is to be segmented
-	HdrLen  uint16 // bytes of headers in front of the payload, a hint
-	GSOSize uint16 // payload bytes of each segment
-	// CsumStart and CsumOffset are bytes from the frame's start, and from there.
-	CsumStart, CsumOffset uint16
-}
-
 // Offloads are what frames on a Link may leave to their receiver. Tx is from
 // the guest to the link, Rx from the link to the guest. A TSO needs its
 // direction's checksum.
