@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// linkLocal is the router's address on the link, from which it advertises.
-var linkLocal = netip.MustParseAddr("fe80::2")
+// routerLinkLocal is the router's address on the link, from which it advertises.
+var routerLinkLocal = netip.MustParseAddr("fe80::2")
 
 var allNodes = netip.MustParseAddr("ff02::1")
 
@@ -31,7 +31,7 @@ func (u *User) advertise() {
 		case <-u.solicited:
 		case <-again.C:
 		}
-		u.sendICMP(linkLocal, allNodes, append([]byte(nil), message...), 255)
+		u.sendICMP(routerLinkLocal, allNodes, append([]byte(nil), message...), 255)
 	}
 }
 

@@ -145,7 +145,7 @@ func (u *User) addresses() []netip.Prefix {
 	}
 	if !c.NoIPv6 {
 		list = append(list,
-			netip.PrefixFrom(linkLocal, 64),
+			netip.PrefixFrom(routerLinkLocal, 64),
 			netip.PrefixFrom(c.gateway6(), 64),
 			netip.PrefixFrom(c.dns6(), 64))
 	}

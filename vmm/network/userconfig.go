@@ -138,7 +138,7 @@ func (c *UserConfig) ofGuest(a netip.Addr) bool {
 // own tells whether a is the router's.
 func (c *UserConfig) own(a netip.Addr) bool {
 	return a == c.gateway() || a == c.dns() ||
-		!c.NoIPv6 && (a == c.gateway6() || a == c.dns6() || a == linkLocal)
+		!c.NoIPv6 && (a == c.gateway6() || a == c.dns6() || a == routerLinkLocal)
 }
 
 // broadcast is the subnet's last address.
