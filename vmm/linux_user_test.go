@@ -73,7 +73,7 @@ func TestLinuxGuestOnAUserNetwork(t *testing.T) {
 			resolver := answerNames(t)
 			u, err := network.NewUser(network.UserConfig{
 				Resolvers: []netip.AddrPort{resolver},
-				Forwards: []network.Forward{{Network: "tcp", Guest: netip.AddrPortFrom(netip.Addr{}, 22)}},
+				Forwards:  []network.Forward{{Network: "tcp", Guest: netip.AddrPortFrom(netip.Addr{}, 22)}},
 			})
 			require.NoError(t, err)
 			l := newLinuxNet(t, fmt.Sprintf(linuxUserScript, port, closedPort(t)), 2, Network{Kind: NetworkLink, Link: limited{u, c.offloads}})

@@ -115,7 +115,7 @@ func (u *User) listen() error {
 func (u *User) Forwards() []Forward { return append([]Forward(nil), u.config.Forwards...) }
 
 func (u *User) listenTCP(f *Forward) error {
-	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(f.Host))
+	l, err := net.ListenTCP("tcp"+version(f.Host.Addr()), net.TCPAddrFromAddrPort(f.Host))
 	if err != nil {
 		return err
 	}
@@ -124,6 +124,15 @@ func (u *User) listenTCP(f *Forward) error {
 	context.AfterFunc(u.ctx, func() { l.Close() })
 	u.spawn(func() { u.acceptTCP(l, guest) })
 	return nil
+}
+
+// version is what names the address's IP version in package net: an address of
+// one listens in that one only.
+func version(a netip.Addr) string {
+	if a.Is4() {
+		return "4"
+	}
+	return "6"
 }
 
 // acceptPause keeps a listener that cannot accept, as the process has no file

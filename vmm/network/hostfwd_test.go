@@ -75,6 +75,16 @@ func TestForwardUDP(t *testing.T) {
 	require.EqualValues(t, 2, g.user.Stats().FlowsOpen.Load())
 }
 
+func TestForwardListensInItsVersionOnly(t *testing.T) {
+	f := toGuest("tcp", 22)
+	f.Host = netip.MustParseAddrPort("0.0.0.0:0")
+	g := newGuest(t, UserConfig{Forwards: []Forward{f}})
+	open := g.user.Forwards()[0].Host
+	require.Equal(t, "0.0.0.0", open.Addr().String())
+	_, err := net.Dial("tcp", netip.AddrPortFrom(loopback6, open.Port()).String())
+	require.Error(t, err)
+}
+
 func TestTakenPortIsOneClearError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 )
 
 func (u *User) listenUDP(f *Forward) error {
-	l, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(f.Host))
+	l, err := net.ListenUDP("udp"+version(f.Host.Addr()), net.UDPAddrFromAddrPort(f.Host))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,7 +127,7 @@ func TestResetIsPassedOn(t *testing.T) {
 		errs <- err
 	})
 	g := newGuest(t, UserConfig{})
-	c, err := g.dial(netip.AddrPortFrom(g.user.Gateway(), port))
+	_, err := g.dial(netip.AddrPortFrom(g.user.Gateway(), port))
 	require.NoError(t, err)
 	for _, e := range g.stack.RegisteredEndpoints() {
 		e.Abort()
@@ -137,7 +138,7 @@ func TestResetIsPassedOn(t *testing.T) {
 		c.Read(make([]byte, 1))
 		abort(c)
 	})
-	c, err = g.dial(netip.AddrPortFrom(g.user.Gateway(), port))
+	c, err := g.dial(netip.AddrPortFrom(g.user.Gateway(), port))
 	require.NoError(t, err)
 	c.Write([]byte("x"))
 	_, err = c.Read(make([]byte, 1))
@@ -302,6 +303,21 @@ func TestUDPToNobodyIsUnreachable(t *testing.T) {
 		l.Close()
 		g.refusedUDP(t, netip.AddrPortFrom(c.router, port))
 	}
+}
+
+// refusing is the host's side of a flow to where nobody is, when the kernel
+// tells so by what is written next.
+type refusing struct{ net.Conn }
+
+func (refusing) Write([]byte) (int, error) { return 0, syscall.ECONNREFUSED }
+
+func TestRefusalOfADatagramEndsItsFlow(t *testing.T) {
+	g := newGuest(t, UserConfig{})
+	a, b := net.Pipe()
+	c, d := net.Pipe()
+	defer d.Close()
+	go a.Write([]byte("x"))
+	require.ErrorIs(t, g.user.relayUDP(b, refusing{c}, time.Hour), syscall.ECONNREFUSED)
 }
 
 func TestFlowsAreBounded(t *testing.T) {

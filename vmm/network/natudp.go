@@ -85,7 +85,7 @@ func (u *User) giveFlow() {
 }
 
 // relayUDP copies datagrams both ways until neither had one for idle, or
-// either is closed or fails, and closes both. The error is b's.
+// either is closed or fails, and closes both.
 func (u *User) relayUDP(a, b net.Conn, idle time.Duration) error {
 	end := func() {
 		a.Close()
@@ -94,19 +94,22 @@ func (u *User) relayUDP(a, b net.Conn, idle time.Duration) error {
 	defer context.AfterFunc(u.ctx, end)()
 	var last atomic.Int64
 	last.Store(time.Now().UnixNano())
+	var errs [2]error
 	var other sync.WaitGroup
 	other.Go(func() {
-		copyDatagrams(b, a, &last, idle)
+		errs[1] = copyDatagrams(b, a, &last, idle)
 		end()
 	})
-	err := copyDatagrams(a, b, &last, idle)
+	errs[0] = copyDatagrams(a, b, &last, idle)
 	end()
 	other.Wait()
-	return err
+	return errors.Join(errs[:]...)
 }
 
 // copyDatagrams copies until src fails, or until last, the moment of the latest
-// datagram either way, is idle ago. What dst refuses is lost, as datagrams are.
+// datagram either way, is idle ago. What dst does not take is lost, as datagrams
+// are; a kernel that has heard that nobody is there tells it only once, and may
+// tell it here.
 func copyDatagrams(dst io.Writer, src net.Conn, last *atomic.Int64, idle time.Duration) error {
 	buf := buffers.Get().(*[64 << 10]byte)
 	defer buffers.Put(buf)
@@ -118,7 +121,9 @@ func copyDatagrams(dst io.Writer, src net.Conn, last *atomic.Int64, idle time.Du
 		switch {
 		case err == nil:
 			last.Store(time.Now().UnixNano())
-			dst.Write(buf[:n])
+			if _, err := dst.Write(buf[:n]); errors.Is(err, syscall.ECONNREFUSED) {
+				return err
+			}
 		case errors.As(err, &timeout) && timeout.Timeout():
 			if time.Since(time.Unix(0, last.Load())) >= idle {
 				return err

@@ -79,12 +79,15 @@ func NewUser(c UserConfig) (*User, error) {
 	u.ctx, u.cancel = context.WithCancel(context.Background())
 	u.wire = newWire(u)
 	u.ping4, u.ping6 = newPinger(u, family4), newPinger(u, family6)
-	u.stack = stack.New(stack.Options{
-		NetworkProtocols: []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol, ipv6.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{
-			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
-		},
-	})
+	o := stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{arp.NewProtocol, ipv4.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+	}
+	if !c.NoIPv6 {
+		o.NetworkProtocols = append(o.NetworkProtocols, ipv6.NewProtocol)
+		o.TransportProtocols = append(o.TransportProtocols, icmp.NewProtocol6)
+	}
+	u.stack = stack.New(o)
 	u.spawn(u.wire.run)
 	for _, step := range []func() error{u.configure, u.serve, u.listen} {
 		if err := step(); err != nil {
@@ -211,6 +214,7 @@ func (u *User) Close() error {
 	u.closed = true
 	u.mu.Unlock()
 
+	u.wire.closed.Store(true)
 	u.wire.stop()
 	u.cancel()
 	ended := make(chan struct{})

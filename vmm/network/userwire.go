@@ -2,6 +2,7 @@ package network
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -38,6 +39,8 @@ type wire struct {
 	started bool
 
 	wake chan struct{} // frames came, or room did
+
+	closed atomic.Bool // nothing goes in any more
 
 	receiving sync.Mutex // held while the receiver is called
 	receiver  vnet.Receiver
@@ -81,7 +84,7 @@ func (w *wire) transmit(h vnet.Header, segments [][]byte) bool {
 	w.attached.RLock()
 	d := w.dispatcher
 	w.attached.RUnlock()
-	if !ok || d == nil {
+	if !ok || d == nil || w.closed.Load() {
 		view.Release()
 		stats.TxDrops.Add(1)
 		return true
