@@ -321,6 +321,8 @@ func (w *wire) AddHeader(pkt *stack.PacketBuffer) {
 // ParseHeader implements stack.NetworkLinkEndpoint. Frames come in without one.
 func (w *wire) ParseHeader(*stack.PacketBuffer) bool { return true }
 
+// The rest of stack.NetworkLinkEndpoint and stack.GSOEndpoint.
+
 func (w *wire) MTU() uint32                             { return w.mtu }
 func (w *wire) SetMTU(uint32)                           {}
 func (w *wire) MaxHeaderLength() uint16                 { return header.EthernetMinimumSize }
