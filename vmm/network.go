@@ -11,6 +11,7 @@ import (
 
 // Kinds of a Network.
 const (
+	NetworkUser   = "user"   // a network of the machine's own, in user space: User
 	NetworkTAP    = "tap"    // a TAP interface of the host's: Name
 	NetworkSwitch = "switch" // a switch between machines of this process: Name
 	NetworkLink   = "link"   // Link
@@ -19,7 +20,8 @@ const (
 // Network is a virtio-net device and what it is connected to.
 type Network struct {
 	Kind   string
-	Name   string    // of the TAP interface or the switch
+	Name   string // of the TAP interface or the switch
+	User   network.UserConfig
 	Link   vnet.Link // of NetworkLink. The machine closes it
 	MAC    vnet.MAC  // the device's address; zero makes one
 	Queues int       // pairs [1]
@@ -82,6 +84,8 @@ func (m *Machine) openNetworks() error {
 // open makes the host's side of the network.
 func (n *Network) open(mac vnet.MAC) (vnet.Link, error) {
 	switch n.Kind {
+	case NetworkUser:
+		return network.NewUser(n.User)
 	case NetworkTAP:
 		return network.NewTAP(n.Name)
 	case NetworkSwitch:
