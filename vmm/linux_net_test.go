@@ -179,7 +179,7 @@ while ! wget -q -O /tmp/got http://10.1.0.1:5000/data; do sleep 0.2; done
 echo "got $(sha256sum < /tmp/got)"
 while ! nc 10.1.0.1 5001 < /dev/null; do sleep 0.2; done
 echo "address $(cat /sys/class/net/eth0/address)"`, c.receiver, vnet.MAC{2, 0, 0, 0, 0, 2})
-			ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
 			defer cancel()
 			var g sync.WaitGroup
 			g.Go(func() { receiver.run(ctx, t) })
@@ -246,7 +246,7 @@ nc 10.200.77.1 %[1]d < /dev/null > /tmp/data
 ls -l /tmp/data
 echo "back $(nc 10.200.77.1 %[1]d < /tmp/data)"`, listener.Addr().(*net.TCPAddr).Port), 2,
 		Network{Kind: NetworkLink, Link: tap, Queues: 2})
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
 	defer cancel()
 	l.run(ctx, t)
 	require.Equal(t, "equal", l.said(t, "back"), l.out.String())
@@ -289,7 +289,7 @@ mkdir /tmp/www; cp /tmp/data /tmp/www/
 httpd -p 7777 -h /tmp/www
 echo serving
 nc -l -p 7778 > /dev/null`, port), 1, Network{Kind: NetworkLink, Link: user})
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
 	defer cancel()
 	var g sync.WaitGroup
 	g.Go(func() { l.run(ctx, t) })
