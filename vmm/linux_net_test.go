@@ -3,9 +3,12 @@ package vmm
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,7 +146,8 @@ type limited struct {
 
 func (l limited) Offloads() vnet.Offloads { return l.offloads }
 
-const tenMB = `yes 'ten megabytes of this line, and the sums of both ends are to be equal' | head -c 10485760 > /tmp/data`
+// mean is how long a network's transmitted frames were.
+func mean(n NetworkReport) uint64 { return n.TxBytes / max(1, n.TxFrames) }
 
 func TestLinuxGuestsTalkOverASwitch(t *testing.T) {
 	all := new(network.Port).Offloads()
@@ -162,29 +166,34 @@ func TestLinuxGuestsTalkOverASwitch(t *testing.T) {
 				require.NoError(t, err)
 				return newLinuxNet(t, script, 1, Network{Kind: NetworkLink, Link: limited{port, o}, MAC: mac})
 			}
-			receiver := connect(`ifconfig eth0 10.1.0.1 up
-(nc -l -p 5000 < /dev/null > /tmp/got; echo "got $(sha256sum < /tmp/got)"; touch /tmp/done) &
-echo listening
-while [ ! -e /tmp/done ]; do sleep 0.2; done; sleep 0.5
-echo "address $(cat /sys/class/net/eth0/address)"`, c.receiver, vnet.MAC{2, 0, 0, 0, 0, 1})
-			sender := connect(`ifconfig eth0 10.1.0.2 up
+			sender := connect(`ifconfig eth0 10.1.0.1 up
+mkdir /tmp/www; head -c 10485760 /dev/urandom > /tmp/www/data
+echo "sent $(sha256sum < /tmp/www/data)"
+httpd -p 5000 -h /tmp/www
+(echo hold | nc -l -p 5001 > /tmp/end; touch /tmp/done) &
+while [ ! -e /tmp/done ]; do sleep 0.2; done; sleep 0.5`, c.sender, vnet.MAC{2, 0, 0, 0, 0, 1})
+			receiver := connect(`ifconfig eth0 10.1.0.2 up
 while ! ping -c 1 -W 1 10.1.0.1 > /dev/null; do :; done
 ping -c 3 -s 5000 10.1.0.1 | grep received
-`+tenMB+`
-echo "sent $(sha256sum < /tmp/data)"
-begin=$(cut -d ' ' -f 1 /proc/uptime)
-while ! nc 10.1.0.1 5000 < /tmp/data; do sleep 0.2; done
-echo "time $begin to $(cut -d ' ' -f 1 /proc/uptime)"`, c.sender, vnet.MAC{2, 0, 0, 0, 0, 2})
-			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+while ! wget -q -O /tmp/got http://10.1.0.1:5000/data; do sleep 0.2; done
+echo "got $(sha256sum < /tmp/got)"
+while ! nc 10.1.0.1 5001 < /dev/null; do sleep 0.2; done
+echo "address $(cat /sys/class/net/eth0/address)"`, c.receiver, vnet.MAC{2, 0, 0, 0, 0, 2})
+			ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
 			defer cancel()
 			var g sync.WaitGroup
 			g.Go(func() { receiver.run(ctx, t) })
 			g.Go(func() { sender.run(ctx, t) })
 			g.Wait()
-			require.Contains(t, sender.out.String(), "3 packets received")
-			require.Equal(t, "02:00:00:00:00:01", receiver.said(t, "address"))
+			require.Contains(t, receiver.out.String(), "3 packets received")
+			require.Equal(t, "02:00:00:00:00:02", receiver.said(t, "address"))
 			require.Equal(t, sender.said(t, "sent"), receiver.said(t, "got"))
-			t.Logf("%s: sender %+v, receiver %+v", sender.said(t, "time"), sender.machine.networks(), receiver.machine.networks())
+			out, in := sender.machine.networks()[0], receiver.machine.networks()[0]
+			t.Logf("sender %+v, receiver %+v", out, in)
+			if c.sender.TxTSO4 {
+				require.Greater(t, mean(out), uint64(1514), "frames left to be segmented")
+			}
+			require.Equal(t, c.sender.TxTSO4 && !c.receiver.RxTSO4, receiver.machine.cards[0].device.Stats(0).Completed.Load() > 0)
 		})
 	}
 }
@@ -237,9 +246,72 @@ nc 10.200.77.1 %[1]d < /dev/null > /tmp/data
 ls -l /tmp/data
 echo "back $(nc 10.200.77.1 %[1]d < /tmp/data)"`, listener.Addr().(*net.TCPAddr).Port), 2,
 		Network{Kind: NetworkLink, Link: tap, Queues: 2})
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
 	defer cancel()
 	l.run(ctx, t)
 	require.Equal(t, "equal", l.said(t, "back"), l.out.String())
+	t.Logf("%+v", l.machine.networks())
+}
+
+// dhcp configures eth0 as what the lease says.
+const dhcp = `cat > /tmp/lease.sh <<'END'
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+ifconfig eth0 $ip netmask $subnet mtu ${mtu:-1500}
+route add default gw $router
+for d in $dns; do echo "nameserver $d" >> /etc/resolv.conf; done
+echo "lease $ip of $router"
+END
+chmod +x /tmp/lease.sh
+ifconfig eth0 up
+udhcpc -i eth0 -n -q -s /tmp/lease.sh > /tmp/udhcpc 2>&1
+cat /tmp/udhcpc
+`
+
+func TestLinuxGuestTalksThroughAUserNetwork(t *testing.T) {
+	linuxNetInitrd(t, "") // or skips
+	data := bytes.Repeat([]byte("from a server of the host's "), 5<<20/28)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(data) }))
+	defer server.Close()
+	port := server.Listener.Addr().(*net.TCPAddr).Port
+	var forwards []network.Forward
+	for _, f := range []string{"tcp::0-:7777", "tcp:127.0.0.1:0-10.0.2.15:7778"} {
+		forward, err := network.ParseForward(f)
+		require.NoError(t, err)
+		forwards = append(forwards, forward)
+	}
+	user, err := network.NewUser(network.UserConfig{Forwards: forwards})
+	require.NoError(t, err)
+	l := newLinuxNet(t, fmt.Sprintf(dhcp+`
+ping -c 2 10.0.2.2 | grep received
+wget -q -O /tmp/data http://10.0.2.2:%d/ && echo "got $(sha256sum < /tmp/data)"
+mkdir /tmp/www; cp /tmp/data /tmp/www/
+httpd -p 7777 -h /tmp/www
+echo serving
+nc -l -p 7778 > /dev/null`, port), 1, Network{Kind: NetworkLink, Link: user})
+	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
+	defer cancel()
+	var g sync.WaitGroup
+	g.Go(func() { l.run(ctx, t) })
+	defer g.Wait()
+	defer cancel()
+	require.True(t, l.out.await(ctx, "serving"), l.out.String())
+	require.Equal(t, "10.0.2.15 of 10.0.2.2", l.said(t, "lease"))
+	require.Contains(t, l.out.String(), "2 packets received")
+	require.Equal(t, fmt.Sprintf("%x  -", sha256.Sum256(data)), l.said(t, "got"))
+	client := http.Client{Timeout: 30 * time.Second}
+	response, err := client.Get(fmt.Sprintf("http://%v/data", user.Forwards()[0].Host))
+	require.NoError(t, err)
+	back, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.True(t, bytes.Equal(data, back), "%d of %d bytes came back", len(back), len(data))
+	// What ends the guest comes by the other forward, perhaps before the guest listens.
+	for ; ctx.Err() == nil && !strings.Contains(l.out.String(), "finished"); time.Sleep(50 * time.Millisecond) {
+		if c, err := net.Dial("tcp", user.Forwards()[1].Host.String()); err == nil {
+			_ = c.Close()
+		}
+	}
+	g.Wait()
 	t.Logf("%+v", l.machine.networks())
 }

@@ -3,6 +3,7 @@ package vmm
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"gvmm/virtio/vnet"
@@ -11,6 +12,7 @@ import (
 
 // Kinds of a Network.
 const (
+	NetworkUser   = "user"   // a network of the machine's own, in user space: User
 	NetworkTAP    = "tap"    // a TAP interface of the host's: Name
 	NetworkSwitch = "switch" // a switch between machines of this process: Name
 	NetworkLink   = "link"   // Link
@@ -19,8 +21,9 @@ const (
 // Network is a virtio-net device and what it is connected to.
 type Network struct {
 	Kind   string
-	Name   string    // of the TAP interface or the switch
-	Link   vnet.Link // of NetworkLink. The machine closes it
+	Name   string // of the TAP interface or the switch
+	User   network.UserConfig
+	Link   vnet.Link // of NetworkLink; the machine closes it, also one that New could not build
 	MAC    vnet.MAC  // the device's address; zero makes one
 	Queues int       // pairs [1]
 	// Guard has a switch refuse frames from any address but the device's.
@@ -40,16 +43,30 @@ func (c *Config) checkNetworks() error {
 			return fmt.Errorf("%w: network %d: %d queues; 1 to %d can be had", ErrConfig, i, n.Queues, vnet.MaxPairs)
 		case n.MAC.Multicast():
 			return fmt.Errorf("%w: network %d: %v is a group's address; a station's has an even first byte", ErrConfig, i, n.MAC)
-		case n.Kind != NetworkLink && n.Name == "" && n.needsName():
-			return fmt.Errorf("%w: network %d: a %s needs a name", ErrConfig, i, n.Kind)
-		case n.Kind == NetworkLink && n.Link == nil:
-			return fmt.Errorf("%w: network %d has no link", ErrConfig, i)
+		}
+		if err := n.checkKind(); err != nil {
+			return fmt.Errorf("%w: network %d: %w", ErrConfig, i, err)
 		}
 	}
 	return nil
 }
 
-func (n *Network) needsName() bool { return n.Kind == NetworkTAP || n.Kind == NetworkSwitch }
+func (n *Network) checkKind() error {
+	switch n.Kind {
+	case NetworkUser:
+	case NetworkTAP, NetworkSwitch:
+		if n.Name == "" {
+			return fmt.Errorf("a %s needs a name", n.Kind)
+		}
+	case NetworkLink:
+		if n.Link == nil {
+			return errors.New("a link is needed")
+		}
+	default:
+		return fmt.Errorf("%q is none of user, tap, switch and link", n.Kind)
+	}
+	return nil
+}
 
 // card is a network device and its link, which last as long as the machine.
 type card struct {
@@ -61,27 +78,40 @@ type card struct {
 
 // openNetworks connects the configuration's networks.
 func (m *Machine) openNetworks() error {
-	for i, n := range m.config.Networks {
-		mac := n.MAC
-		if mac == (vnet.MAC{}) {
-			mac = m.config.networkMAC(i)
-		}
-		link, err := n.open(mac)
-		if err != nil {
-			return err
-		}
-		c := &card{kind: n.Kind, mac: mac, link: link}
-		m.cards = append(m.cards, c) // closed with the machine from here on
-		if c.device, err = vnet.New(link, vnet.Options{MAC: mac, Pairs: n.Queues, Inline: m.config.ICount > 0}); err != nil {
+	for i := range m.config.Networks {
+		if err := m.openNetwork(i); err != nil {
+			for _, n := range m.config.Networks[len(m.cards):] {
+				if n.Link != nil {
+					_ = n.Link.Close()
+				}
+			}
 			return err
 		}
 	}
 	return nil
 }
 
+func (m *Machine) openNetwork(i int) error {
+	n := &m.config.Networks[i]
+	mac := n.MAC
+	if mac == (vnet.MAC{}) {
+		mac = m.config.networkMAC(i)
+	}
+	link, err := n.open(mac)
+	if err != nil {
+		return err
+	}
+	c := &card{kind: n.Kind, mac: mac, link: link}
+	m.cards = append(m.cards, c) // closed with the machine from here on
+	c.device, err = vnet.New(link, vnet.Options{MAC: mac, Pairs: n.Queues, Inline: m.config.ICount > 0})
+	return err
+}
+
 // open makes the host's side of the network.
 func (n *Network) open(mac vnet.MAC) (vnet.Link, error) {
 	switch n.Kind {
+	case NetworkUser:
+		return network.NewUser(n.User)
 	case NetworkTAP:
 		return network.NewTAP(n.Name)
 	case NetworkSwitch:
@@ -90,10 +120,8 @@ func (n *Network) open(mac vnet.MAC) (vnet.Link, error) {
 			o.Only = mac
 		}
 		return network.NamedPort(n.Name, o)
-	case NetworkLink:
-		return n.Link, nil
 	}
-	return nil, fmt.Errorf("%w: no network is called %q", ErrConfig, n.Kind)
+	return n.Link, nil
 }
 
 // networkMAC makes the address of network i: unique, or, where a run is to
@@ -150,6 +178,7 @@ func (m *Machine) networks() (list []NetworkReport) {
 	return list
 }
 
+// closeNetworks closes the links.
 func (m *Machine) closeNetworks() (errs []error) {
 	for _, c := range m.cards {
 		errs = append(errs, c.link.Close())

@@ -159,6 +159,10 @@ func printRemarks(w io.Writer, r *vmm.Report) {
 	if r.Latency.Why != "" {
 		fmt.Fprintf(w, "latency: %s.\n", r.Latency.Why)
 	}
+	for i, n := range r.Networks {
+		fmt.Fprintf(w, "net%d, %s, %s: %d frames (%d bytes) sent, %d lost; %d frames (%d bytes) received, %d lost; %d malformed.\n",
+			i, n.Kind, n.MAC, n.TxFrames, n.TxBytes, n.TxDropped, n.RxFrames, n.RxBytes, n.RxDropped, n.Malformed)
+	}
 	for _, f := range r.Faults {
 		fmt.Fprintf(w, "refused by the IOMMU: requester %s, %s: %s.\n", f.Requester, f.What(), f.Reason)
 	}

@@ -38,6 +38,7 @@ type runFlags struct {
 	gdb     string
 	trace   traceFlags
 	noReset bool
+	net     netFlags
 }
 
 func runCommand() *cobra.Command {
@@ -60,6 +61,7 @@ it stands a control run of the same guest without posted interrupts. A guest tha
 writes to a disk, or that measures nothing, is not run a second time unless
 --control=on asks for it.
 
+` + netHelp + `
 --trace writes what processors do as text, a line an event: insn instructions with
 the registers that they change, exit each exit, irq interrupts and exceptions,
 uintr the steps of user interrupts. --gdb has the machine wait for a debugger
@@ -77,6 +79,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
   gvmm run --uintr --cpus 2 ipi.img
   gvmm run --uintr --trace exit,uintr --trace-file - --disk disk.img,readonly guest.img
   gvmm run --memory 512M --initrd initrd.img --append 'console=ttyS0' /boot/vmlinuz
+  gvmm run --memory 512M --net user,hostfwd=tcp::2222-:22 --disk linux.img --append 'console=ttyS0 root=/dev/vda' vmlinuz
   gvmm run --gdb :1234 guest.img   # then: gdb -ex 'target remote :1234' guest.img`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
@@ -99,6 +102,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	f.trace.add(c)
+	f.net.add(c)
 	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
 	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
@@ -136,6 +140,9 @@ func (f *runFlags) config(image string) (vmm.Config, error) {
 	}
 	if f.cpus < 1 {
 		return c, fmt.Errorf("--cpus %d: at least 1", f.cpus)
+	}
+	if c.Networks, err = f.net.config(); err != nil {
+		return c, err
 	}
 	for _, d := range f.disks {
 		path, readOnly := strings.CutSuffix(d, ",readonly")
@@ -215,6 +222,10 @@ func (f *runFlags) compare(cmd *cobra.Command, c vmm.Config, report *vmm.Report)
 		return nil
 	}
 	c.GDB, c.Trace, c.Input = nil, nil, nil
+	if f.control == "auto" && len(c.Networks) > 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest has a network; --control=on runs it again all the same")
+		return nil
+	}
 	if f.control == "auto" && report.WroteDisk {
 		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest wrote to a disk; --control=on runs it again all the same")
 		return nil

@@ -126,6 +126,8 @@ func (q *rxQueue) deliver(h Header, frame [][]byte, n int) (bool, error) {
 			return false, err
 		}
 		if done {
+			// Whoever was refused before may go on: their kick might not come.
+			q.kick()
 			return true, q.quiet()
 		}
 		q.asked = true
@@ -133,7 +135,6 @@ func (q *rxQueue) deliver(h Header, frame [][]byte, n int) (bool, error) {
 		if more, err := q.queue.AwaitMore(); !more || err != nil {
 			return false, err
 		}
-		q.waiting.Store(false)
 	}
 }
 

@@ -143,7 +143,7 @@ func (p *Port) Transmit(h vnet.Header, segments [][]byte) bool {
 		p.owner.moved(from, p)
 	}
 	switch {
-	case linkLocal(to):
+	case unforwarded(to):
 		p.Stats.Local.Add(1)
 	case to.Multicast():
 		p.owner.flood(p, h, segments)
@@ -161,8 +161,8 @@ func (p *Port) Transmit(h vnet.Header, segments [][]byte) bool {
 	return true
 }
 
-// linkLocal tells an address that no bridge forwards (IEEE 802.1Q §8.6.3).
-func linkLocal(m vnet.MAC) bool {
+// unforwarded tells an address that no bridge forwards (IEEE 802.1Q §8.6.3).
+func unforwarded(m vnet.MAC) bool {
 	return m[0] == 0x01 && m[1] == 0x80 && m[2] == 0xC2 && m[3] == 0 && m[4] == 0 && m[5] < 0x10
 }
 
