@@ -29,6 +29,7 @@ type Machine struct {
 	kernel       *kernel
 	why          string       // the engine was chosen; "": it was asked for
 	disks        []disk.Image // of config.Disks, open as long as the machine
+	cards        []*card      // of config.Networks, likewise
 	guestErrors  errorLog
 	input        input // of COM1
 	consoleInput input
@@ -78,6 +79,9 @@ func New(c Config) (*Machine, error) {
 		return nil, err
 	}
 	if err = m.openDisks(); err == nil {
+		err = m.openNetworks()
+	}
+	if err == nil {
 		err = m.build()
 	}
 	if err != nil {
@@ -113,6 +117,11 @@ func (m *Machine) build() error {
 	}
 	for i := range m.config.Disks {
 		if err := m.addDisk(i); err != nil {
+			return err
+		}
+	}
+	for i := range m.config.Networks {
+		if err := m.addNetwork(i); err != nil {
 			return err
 		}
 	}
@@ -281,6 +290,7 @@ func (m *Machine) Close() error {
 	if m.kernel != nil {
 		errs = append(errs, m.kernel.close())
 	}
+	errs = append(errs, m.closeNetworks()...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
 	}
