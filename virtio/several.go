@@ -23,36 +23,10 @@ func (q *Queue) PushAll(used []Used) error {
 	}
 	section := q.enter()
 	defer q.leave(section)
-	q.inFlight.Add(-int32(len(used)))
-	if err := q.publishAll(used); err != nil {
+	if err := q.ring.publishAll(used); err != nil {
 		return q.fail(err)
 	}
 	q.Counters.Completions.Add(uint64(len(used)))
-	return nil
-}
-
-// publishAll writes used elements and then used.idx, once. q.mu is held.
-func (q *Queue) publishAll(used []Used) error {
-	for i, u := range used {
-		elem := q.Used + usedRing + usedElemSize*uint64((q.used+uint16(i))&q.mask)
-		if err := q.put32(elem, uint32(u.Head)); err != nil {
-			return err
-		}
-		if err := q.put32(elem+4, u.Written); err != nil {
-			return err
-		}
-	}
-	b, err := q.view(q.Used, 4, true)
-	if err != nil {
-		return err
-	}
-	if q.OnUsed != nil {
-		for i := range used {
-			q.OnUsed(q.used + uint16(i))
-		}
-	}
-	q.used += uint16(len(used))
-	storeWord(b, uint32(q.used)<<16|uint32(q.flags))
 	return nil
 }
 
@@ -61,8 +35,7 @@ func (q *Queue) publishAll(used []Used) error {
 // belongs to the popping goroutine.
 func (q *Queue) Unpop(c *Chain) {
 	q.end(c.Head)
-	q.next--
-	q.inFlight.Add(-1)
+	q.ring.unpop(c.Head)
 	q.Counters.Chains.Add(^uint64(0))
 }
 
@@ -74,25 +47,10 @@ func (q *Queue) AwaitMore() (more bool, err error) {
 		return false, err
 	}
 	section := q.enter()
-	more, err = q.awaitMore()
+	more, err = q.ring.awaitMore()
 	q.leave(section)
 	if err != nil {
 		return false, q.fail(err)
 	}
-	return more, nil
-}
-
-func (q *Queue) awaitMore() (bool, error) {
-	var err error
-	if q.EventIdx {
-		err = q.setAvailEvent(q.avail)
-	} else {
-		err = q.setFlags(0)
-	}
-	if err != nil {
-		return false, err
-	}
-	idx, err := q.load16(q.Avail + availIdx) // after a full barrier, as in enableKicks
-	ready := q.Ready == nil || q.Ready()
-	return idx != q.avail && ready, err
+	return more && (q.Ready == nil || q.Ready()), nil
 }
