@@ -293,6 +293,19 @@ func TestInterruptWhenADescriptorIsUsed(t *testing.T) {
 	r.complete(t, r.chain.Head, 0)
 }
 
+// Without the event index a driver can ask for all interrupts or none; what is
+// reserved is not none (§2.8.14).
+func TestReservedEventFlagsAskForInterrupts(t *testing.T) {
+	for flags, want := range map[uint32]bool{0: true, 1: false, 2: true, 3: true, 0xFFFC: true, 0xFFFD: false} {
+		r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Packed, c.EventIdx = true, false })
+		r.Memory.Store32(r.Avail, flags<<16|0x8005)
+		r.Add(buffer(1))
+		r.Publish()
+		r.pop(t)
+		require.Equal(t, want, r.complete(t, r.chain.Head, 0), "flags %#x", flags)
+	}
+}
+
 func TestPackedAreasOutsideMemoryFinishTheQueue(t *testing.T) {
 	const hole = 0xFEB0_3000
 	r := newRig(t, 4, format(true))
