@@ -78,6 +78,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err := os.MkdirAll(o.Cache, 0o755); err != nil {
 		return nil, fmt.Errorf("image: cache: %w", err)
 	}
+	sweep(o.Cache)
 	dir, err := os.MkdirTemp(o.Cache, "build-*")
 	if err != nil {
 		return nil, fmt.Errorf("image: cache: %w", err)
@@ -109,6 +110,16 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	r = &Result{Manifest: &b.manifest, Downloaded: downloaded}
 	r.Allocated, err = b.write(ctx, dir)
 	return r, err
+}
+
+// sweep removes what builds staged that were killed, not stopped: none takes a day.
+func sweep(cache string) {
+	left, _ := filepath.Glob(filepath.Join(cache, "build-*"))
+	for _, dir := range left {
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.RemoveAll(dir)
+		}
+	}
 }
 
 // check fills defaults in and judges the rest.
@@ -205,7 +216,7 @@ func (b *build) version(ctx context.Context) (string, error) {
 	return firstLine(string(out)), nil
 }
 
-// runFile is the output of a program that was staged.
+// runFile is the output of a program that was staged: one that apt has verified.
 func (b *build) runFile(ctx context.Context, file string, arg ...string) ([]byte, error) {
 	if err := os.Chmod(file, 0o700); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/u-root/u-root/pkg/cpio"
@@ -326,6 +327,17 @@ func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 			require.True(t, bytes.Equal(was, is))
 		})
 	}
+}
+
+func TestWhatAKilledBuildLeftIsSweptAway(t *testing.T) {
+	cache := t.TempDir()
+	for name, age := range map[string]time.Duration{"build-old": 25 * time.Hour, "build-new": time.Hour, "x_1_all.deb": 25 * time.Hour} {
+		path := filepath.Join(cache, name)
+		require.NoError(t, os.Mkdir(path, 0o755))
+		require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(-age)))
+	}
+	sweep(cache)
+	require.Equal(t, []string{"build-new", "x_1_all.deb"}, files(t, cache))
 }
 
 func TestAnOutputWithoutAFolderIsRefusedBeforeAnythingIsDownloaded(t *testing.T) {
