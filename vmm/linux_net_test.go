@@ -3,12 +3,9 @@ package vmm
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -250,68 +247,5 @@ echo "back $(nc 10.200.77.1 %[1]d < /tmp/data)"`, listener.Addr().(*net.TCPAddr)
 	defer cancel()
 	l.run(ctx, t)
 	require.Equal(t, "equal", l.said(t, "back"), l.out.String())
-	t.Logf("%+v", l.machine.networks())
-}
-
-// dhcp configures eth0 as what the lease says.
-const dhcp = `cat > /tmp/lease.sh <<'END'
-#!/bin/sh
-[ "$1" = bound ] || exit 0
-ifconfig eth0 $ip netmask $subnet mtu ${mtu:-1500}
-route add default gw $router
-for d in $dns; do echo "nameserver $d" >> /etc/resolv.conf; done
-echo "lease $ip of $router"
-END
-chmod +x /tmp/lease.sh
-ifconfig eth0 up
-udhcpc -i eth0 -n -q -s /tmp/lease.sh > /tmp/udhcpc 2>&1
-cat /tmp/udhcpc
-`
-
-func TestLinuxGuestTalksThroughAUserNetwork(t *testing.T) {
-	linuxNetInitrd(t, "") // or skips
-	data := bytes.Repeat([]byte("from a server of the host's "), 5<<20/28)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(data) }))
-	defer server.Close()
-	port := server.Listener.Addr().(*net.TCPAddr).Port
-	var forwards []network.Forward
-	for _, f := range []string{"tcp::0-:7777", "tcp:127.0.0.1:0-10.0.2.15:7778"} {
-		forward, err := network.ParseForward(f)
-		require.NoError(t, err)
-		forwards = append(forwards, forward)
-	}
-	user, err := network.NewUser(network.UserConfig{Forwards: forwards})
-	require.NoError(t, err)
-	l := newLinuxNet(t, fmt.Sprintf(dhcp+`
-ping -c 2 10.0.2.2 | grep received
-wget -q -O /tmp/data http://10.0.2.2:%d/ && echo "got $(sha256sum < /tmp/data)"
-mkdir /tmp/www; cp /tmp/data /tmp/www/
-httpd -p 7777 -h /tmp/www
-echo serving
-nc -l -p 7778 > /dev/null`, port), 1, Network{Kind: NetworkLink, Link: user})
-	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
-	defer cancel()
-	var g sync.WaitGroup
-	g.Go(func() { l.run(ctx, t) })
-	defer g.Wait()
-	defer cancel()
-	require.True(t, l.out.await(ctx, "serving"), l.out.String())
-	require.Equal(t, "10.0.2.15 of 10.0.2.2", l.said(t, "lease"))
-	require.Contains(t, l.out.String(), "2 packets received")
-	require.Equal(t, fmt.Sprintf("%x  -", sha256.Sum256(data)), l.said(t, "got"))
-	client := http.Client{Timeout: 30 * time.Second}
-	response, err := client.Get(fmt.Sprintf("http://%v/data", user.Forwards()[0].Host))
-	require.NoError(t, err)
-	back, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.True(t, bytes.Equal(data, back), "%d of %d bytes came back", len(back), len(data))
-	// What ends the guest comes by the other forward, perhaps before the guest listens.
-	for ; ctx.Err() == nil && !strings.Contains(l.out.String(), "finished"); time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("tcp", user.Forwards()[1].Host.String()); err == nil {
-			_ = c.Close()
-		}
-	}
-	g.Wait()
 	t.Logf("%+v", l.machine.networks())
 }

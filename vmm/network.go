@@ -103,7 +103,7 @@ func (m *Machine) openNetwork(i int) error {
 	}
 	c := &card{kind: n.Kind, mac: mac, link: link}
 	m.cards = append(m.cards, c) // closed with the machine from here on
-	c.device, err = vnet.New(link, vnet.Options{MAC: mac, Pairs: n.Queues, Inline: m.config.ICount > 0})
+	c.device, err = vnet.New(link, vnet.Options{MAC: mac, Pairs: n.Queues, MTU: n.User.MTU, Inline: m.config.ICount > 0})
 	return err
 }
 
@@ -145,16 +145,17 @@ func (m *Machine) addNetwork(i int) error {
 
 // NetworkReport is what went through a network device. Tx is from the guest.
 type NetworkReport struct {
-	Kind      string `json:"kind"`
-	MAC       string `json:"mac"`
-	TxFrames  uint64 `json:"tx_frames"`
-	TxBytes   uint64 `json:"tx_bytes"`
-	TxDropped uint64 `json:"tx_dropped"` // by the link
-	RxFrames  uint64 `json:"rx_frames"`
-	RxBytes   uint64 `json:"rx_bytes"`
-	RxRefused uint64 `json:"rx_refused"` // for want of buffers; the link may have tried again
-	RxDropped uint64 `json:"rx_dropped"` // too long for the guest's buffers
-	Malformed uint64 `json:"malformed"`
+	Kind       string `json:"kind"`
+	MAC        string `json:"mac"`
+	TxFrames   uint64 `json:"tx_frames"`
+	TxBytes    uint64 `json:"tx_bytes"`
+	TxDropped  uint64 `json:"tx_dropped"` // by the link
+	RxFrames   uint64 `json:"rx_frames"`
+	RxBytes    uint64 `json:"rx_bytes"`
+	RxRefused  uint64 `json:"rx_refused"`  // for want of buffers; the link may have tried again
+	RxDropped  uint64 `json:"rx_dropped"`  // too long for the guest's buffers
+	RxFiltered uint64 `json:"rx_filtered"` // not for the guest, as it has said
+	Malformed  uint64 `json:"malformed"`
 }
 
 // networks are the reports of all networks, of the whole run.
@@ -170,6 +171,7 @@ func (m *Machine) networks() (list []NetworkReport) {
 			r.RxBytes += rx.Bytes.Load()
 			r.RxRefused += rx.NoRoom.Load()
 			r.RxDropped += rx.Dropped.Load()
+			r.RxFiltered += rx.Filtered.Load()
 			r.Malformed += rx.Malformed.Load() + tx.Malformed.Load()
 		}
 		r.Malformed += c.device.Stats(2 * c.device.Pairs()).Malformed.Load()

@@ -64,7 +64,7 @@ func TestLinksAreClosedWithTheirMachine(t *testing.T) {
 	text, err := json.Marshal(reports[0])
 	require.NoError(t, err)
 	require.JSONEq(t, `{"kind": "link", "mac": "02:00:00:00:00:09", "tx_frames": 0, "tx_bytes": 0, "tx_dropped": 0,
-		"rx_frames": 0, "rx_bytes": 0, "rx_refused": 0, "rx_dropped": 0, "malformed": 0}`, string(text))
+		"rx_frames": 0, "rx_bytes": 0, "rx_refused": 0, "rx_dropped": 0, "rx_filtered": 0, "malformed": 0}`, string(text))
 	require.NoError(t, m.Close())
 	require.Equal(t, 1, a.closed)
 

@@ -173,7 +173,7 @@ func (m *machine) setPairs(data []byte) bool {
 	m.steering.pairs.Store(int32(n))
 	for _, q := range m.receive[n:] {
 		if q != nil {
-			q.settle()
+			q.leave()
 		}
 	}
 	return true

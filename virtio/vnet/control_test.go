@@ -224,6 +224,27 @@ func TestFlowComesBackOnThePairThatItWasSentOn(t *testing.T) {
 	}
 }
 
+func TestFrameRefusedOnAPairThatGoesFindsAnother(t *testing.T) {
+	r := start(t, setup{features: mergeable | everyControl | multiqueue, options: vnet.Options{Pairs: 2}})
+	require.Zero(t, r.command(classMQ, 0, 2, 0))
+	guest, peer := netip.MustParseAddrPort("10.0.0.1:5000"), netip.MustParseAddrPort("10.0.0.2:1000")
+	r.transmit(1, raw(vnet.Header{}), udp(other, guest, peer))
+	r.post(0, 2000)
+	require.False(t, r.receive(vnet.Header{}, udp(own, peer, guest)))
+	require.Zero(t, r.command(classMQ, 0, 1, 0))
+	require.Equal(t, 1, r.wire.room())
+	require.True(t, r.receive(vnet.Header{}, udp(own, peer, guest)))
+}
+
+func TestLinkDoesNotWaitForAQueueThatFailed(t *testing.T) {
+	r := start(t, setup{features: mergeable})
+	require.False(t, r.receive(vnet.Header{}, frameTo(own, 60)))
+	r.queues[0].SetAvailIndex(1000)
+	require.True(t, r.receive(vnet.Header{}, frameTo(own, 60)))
+	require.NotEmpty(t, r.failed)
+	require.Equal(t, 1, r.wire.room())
+}
+
 func TestDriverWithoutMultiqueueFindsItsControlQueueThird(t *testing.T) {
 	r := start(t, setup{features: everyControl, options: vnet.Options{Pairs: 4}})
 	require.Equal(t, 2, r.control)

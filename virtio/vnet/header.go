@@ -28,7 +28,7 @@ const (
 
 // Header is what a frame leaves to its receiver: struct virtio_net_hdr without
 // num_buffers (§5.1.6), in host byte order. The zero Header leaves nothing. A
-// Header that crosses a Link has been judged by [Header.Check].
+// device judges each that it gives to a link or takes from one ([Header.Check]).
 type Header struct {
 	Flags   uint8  // HdrNeedsCsum, HdrDataValid
 	GSOType uint8  // GSONone, or one of the others if the frame is to be segmented

@@ -35,9 +35,9 @@ func (m *machine) Receive(h Header, frame [][]byte) bool {
 // OnRoom implements Receiver.
 func (m *machine) OnRoom(f func()) { m.room.Store(&f) }
 
-// takes tells whether the driver takes a frame with h as it is.
-func (m *machine) takes(h Header) bool {
-	guest, need := m.guest.Load(), uint64(0)
+// takes tells whether a driver that takes these offloads takes h as it is.
+func takes(guest uint64, h Header) bool {
+	need := uint64(0)
 	if h.Flags&HdrNeedsCsum != 0 {
 		need |= featureGuestCsum
 	}
@@ -102,6 +102,7 @@ func (q *rxQueue) receive(pair int, h Header, frame [][]byte, n int) (accepted, 
 	accepted, err := q.deliver(h, frame, n)
 	if err != nil {
 		q.failed = true
+		q.kick()
 		q.report(err)
 		return true, true
 	}
@@ -111,10 +112,12 @@ func (q *rxQueue) receive(pair int, h Header, frame [][]byte, n int) (accepted, 
 	return accepted, true
 }
 
-// settle waits until a frame that is being received is.
-func (q *rxQueue) settle() {
+// leave waits until a frame that is being received on a pair out of use is, and
+// has the link bring elsewhere what was refused here.
+func (q *rxQueue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.kick()
 }
 
 // deliver tries until the frame is in the driver's buffers, or dropped, or there
@@ -151,10 +154,11 @@ func (q *rxQueue) quiet() error {
 // longer than many, none.
 func (q *rxQueue) try(h Header, frame [][]byte, n int) (done bool, err error) {
 	q.store.begin()
-	if !q.machine.takes(h) {
+	guest := q.machine.guest.Load()
+	if !takes(guest, h) {
 		return q.complete(h, frame, n)
 	}
-	if q.machine.guest.Load()&featureGuestCsum == 0 {
+	if guest&featureGuestCsum == 0 {
 		h = Header{} // nor is it told that a checksum is valid
 	}
 	return q.one(h, frame, n)

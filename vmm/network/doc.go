@@ -1,6 +1,9 @@
 // Package network holds the host's sides of a network device: each implements
 // [vnet.Link].
 //
+// [TAP] is an interface of the host's, [Switch] an Ethernet between the machines
+// of one process.
+//
 // [User] is a network of the machine's own, in user space: no privilege, no
 // interface on the host. The guest sees an Ethernet with a router on it, which
 // hands out an address by DHCP (and router advertisements), resolves names and
