@@ -15,7 +15,7 @@ import (
 )
 
 // overlayBase is as long as a few regions and a bit.
-const overlayBase = 3<<20 + 5*512
+const overlayBase = 2<<20 + 300<<10 + 5*512
 
 // transfer reads or writes by whichever way how says, of those that the image
 // has: 0 blocking, 1 prompt, 2 submitted.
@@ -94,7 +94,7 @@ func TestOverlayIsACopy(t *testing.T) {
 func overlayStep(t *rapid.T, d Image, model []byte) {
 	sectors := len(model) / 512
 	first := rapid.IntRange(0, sectors-1).Draw(t, "sector")
-	count := rapid.OneOf(rapid.IntRange(0, 16), rapid.IntRange(0, sectors)).Draw(t, "sectors")
+	count := rapid.OneOf(rapid.IntRange(0, 16), rapid.IntRange(0, 400), rapid.IntRange(0, sectors)).Draw(t, "sectors")
 	if rapid.Bool().Draw(t, "cluster") {
 		first, count = first&^127, (count+127)&^127
 	}
