@@ -21,10 +21,22 @@ type Config struct {
 	Image   string // path of a kernel image
 	Initrd  string // path of an initial RAM disk; "" is none
 	Command string // its command line
-	Memory  uint64 // bytes of RAM [64 MiB]
+	Memory  uint64 // bytes of RAM [512 MiB for a Linux kernel, 64 MiB for others]
 	CPUs    int    // [1]
 	Disks   []Disk
 	Queues  int // request queues of each disk [1]
+
+	// Boot is how the kernel is entered; boot.WayAuto takes the fastest way that it offers.
+	Boot boot.Way
+	// Kernel and Initrds, if given, are used instead of the files at Image, which then only names the kernel in reports,
+	// and at Initrd: what was found in a disk. Found is the command line that was found with them. Who made the
+	// machine closes them after it.
+	Kernel  *boot.Source
+	Initrds []boot.Source
+	Found   string
+	// Defaults completes a Linux kernel's command line: what came with it, then the words of
+	// LinuxDefaults, then Command. Without it Command is all.
+	Defaults bool
 
 	// UINTR offers user interrupts by Way; WayNone has Probe choose. Probe is what is known of this host; nil finds out.
 	UINTR bool
@@ -37,6 +49,9 @@ type Config struct {
 	Kick bool
 	// IOMMU puts every device behind the remapping unit for DMA too: drivers must accept ACCESS_PLATFORM.
 	IOMMU bool
+	// Entropy says whether there is a virtio-rng device; Console, if set, adds a virtio console.
+	Entropy Entropy
+	Console *Console
 	// Edu adds the edu device.
 	Edu bool
 	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.
@@ -72,11 +87,12 @@ type Disk struct {
 	DiskOptions
 }
 
-// Guest-physical layout. RAM is below ramLimit.
+// Guest-physical layout. RAM is below boot.LowLimit and from boot.HighBase on.
 const (
 	MiB = 1 << 20
 
-	ramLimit     = 0xC000_0000
+	ecamBase     = 0xD000_0000
+	ecamBytes    = 1 << 20 // bus 0
 	barBase      = 0xE000_0000
 	doorbellBase = 0xFEB0_0000 // one page a processor
 	iommuBase    = 0xFED9_0000
@@ -87,6 +103,11 @@ const (
 const (
 	MaxCPUs  = 64
 	maxDisks = 16
+	// maxMemory keeps what the VMM has for each page within reason.
+	maxMemory = 256 << 30
+	// defaultMemory is enough for a freestanding guest, linuxMemory for a distribution's kernel.
+	defaultMemory = 64 * MiB
+	linuxMemory   = 512 * MiB
 	// maxICount keeps virtual time far from its end.
 	maxICount = 1_000_000
 )
@@ -102,9 +123,6 @@ func (c *Config) queues() int { return max(1, c.Queues) }
 
 // check fills defaults in and judges the rest.
 func (c *Config) check() error {
-	if c.Memory == 0 {
-		c.Memory = 64 * MiB
-	}
 	if c.CPUs == 0 {
 		c.CPUs = 1
 	}
@@ -112,12 +130,12 @@ func (c *Config) check() error {
 		c.Serial = io.Discard
 	}
 	switch {
-	case c.Image == "":
+	case c.Image == "" && c.Kernel == nil:
 		return fmt.Errorf("%w: no image", ErrConfig)
 	case c.CPUs < 1 || c.CPUs > MaxCPUs:
 		return fmt.Errorf("%w: %d CPUs; 1 to %d can be had", ErrConfig, c.CPUs, MaxCPUs)
-	case c.Memory%MiB != 0 || c.Memory < MiB || c.Memory > ramLimit:
-		return fmt.Errorf("%w: memory of %d bytes; give whole MiB from 1 to %d", ErrConfig, c.Memory, ramLimit/MiB)
+	case c.Memory%MiB != 0 || c.Memory > maxMemory:
+		return fmt.Errorf("%w: memory of %d bytes; give whole MiB from 1 to %d", ErrConfig, c.Memory, maxMemory/MiB)
 	case len(c.Disks) > maxDisks:
 		return fmt.Errorf("%w: %d disks; %d can be had", ErrConfig, len(c.Disks), maxDisks)
 	case len(c.Command) > boot.MaxCommandLine:

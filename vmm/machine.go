@@ -24,12 +24,15 @@ import (
 
 // Machine is one virtual machine. Make it with New, Run it once, Close it.
 type Machine struct {
-	config      Config
-	probe       *hw.Probe
-	disks       []disk.Image // of config.Disks, open as long as the machine
-	guestErrors errorLog
-	input       input
-	stop        atomic.Bool
+	config       Config
+	probe        *hw.Probe
+	kernel       *kernel
+	why          string       // the engine was chosen; "": it was asked for
+	disks        []disk.Image // of config.Disks, open as long as the machine
+	guestErrors  errorLog
+	input        input // of COM1
+	consoleInput input
+	stop         atomic.Bool
 
 	board // replaced by a reset
 
@@ -56,8 +59,10 @@ type board struct {
 	devices  []*device
 	edu      *edu.Device // nil: none
 	ports    ports
-	ours     bool      // the image was made for this VMM
-	debugger *debugger // nil: none
+	entry    boot.Entry
+	initrd   boot.Region // Size 0: none
+	ours     bool        // the image was made for this VMM
+	debugger *debugger   // nil: none
 	logs     []latencyLog
 	begin    *counts // when the guest began to measure
 }
@@ -68,8 +73,11 @@ func New(c Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{config: c}
-	err := m.openDisks()
-	if err == nil {
+	var err error
+	if m.kernel, err = openKernel(&m.config); err != nil {
+		return nil, err
+	}
+	if err = m.openDisks(); err == nil {
 		err = m.build()
 	}
 	if err != nil {
@@ -81,14 +89,14 @@ func New(c Config) (*Machine, error) {
 
 func (m *Machine) build() error {
 	m.memory = memory.New()
-	if err := m.memory.AddRAM(0, m.config.Memory); err != nil {
+	if err := m.addRAM(); err != nil {
 		return err
 	}
-	entry, err := boot.Load(m.config.Image, m.memory, m.config.Memory)
+	entry, err := m.kernel.load(m)
 	if err != nil {
 		return err
 	}
-	m.space = newSpace(func(addr uint64) bool { return addr < m.config.Memory })
+	m.space = newSpace(m.isRAM)
 	if err := m.openEngine(entry); err != nil {
 		return err
 	}
@@ -97,6 +105,9 @@ func (m *Machine) build() error {
 	}
 	m.ours = entry.Note&boot.NotePresent != 0
 	m.bus = pci.NewBus(m.space)
+	if err := m.space.Map(ecamBase, ecamBytes, m.bus.ECAM()); err != nil {
+		return err
+	}
 	if err := m.addPorts(); err != nil {
 		return err
 	}
@@ -105,11 +116,18 @@ func (m *Machine) build() error {
 			return err
 		}
 	}
+	if err := m.addEntropy(); err != nil {
+		return err
+	}
+	if err := m.addConsole(); err != nil {
+		return err
+	}
 	if m.config.Edu {
 		if err := m.addEdu(); err != nil {
 			return err
 		}
 	}
+	m.entry = entry
 	info, err := m.inform(entry)
 	if err != nil {
 		return err
@@ -127,11 +145,14 @@ func (m *Machine) build() error {
 // addPorts makes what every machine has in its I/O space, and what the engine adds.
 func (m *Machine) addPorts() error {
 	m.serial = serial.NewPort(serial.Config{Out: m.config.Serial, IRQ: m.engine.line(4), Room: m.input.wake})
-	m.input.port.Store(m.serial)
+	m.input.connect(m.serial)
 	reset := platform.NewReset(m.reset)
 	fw := platform.NewFwCfg(platform.FwCfgConfig{
 		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.engine.dma(),
 	})
+	if _, err := fw.AddFile("etc/e820", boot.E820(m.memoryMap())); err != nil {
+		return err
+	}
 	for _, p := range []struct {
 		name     string
 		first, n uint16
@@ -140,6 +161,7 @@ func (m *Machine) addPorts() error {
 		{"com1", portCOM1, serial.Ports, com1{m.serial}},
 		{"pci_config", pci.PortAddress, 8, configPorts{m.bus, reset}},
 		{"exit_port", portExit, 1, exitPort{m}},
+		{"pvpanic", portPanic, 1, panicPort{m}},
 		{"fw_cfg", platform.PortFwCfg, platform.FwCfgPorts, fw},
 		{"fw_cfg", platform.PortFwCfgDMA, platform.FwCfgDMAPorts, fw},
 		{"reset", platform.PortKeyboard, 1, reset},
@@ -162,7 +184,10 @@ func (m *Machine) Way() vcpu.Way { return m.engine.way() }
 func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	release := context.AfterFunc(ctx, func() { m.end(0, ctx.Err()) })
 	defer release()
-	defer m.input.start(m)()
+	defer m.input.start(m.config.Input)()
+	if m.config.Console != nil {
+		defer m.consoleInput.start(m.config.Console.In)()
+	}
 	for m.runCPUs(); m.restarts(); m.runCPUs() {
 		if err := m.restart(); err != nil {
 			m.end(0, fmt.Errorf("vmm: after the guest's reset: %w", err))
@@ -252,6 +277,9 @@ func (m *Machine) Close() error {
 	errs := []error{m.board.close()}
 	for _, d := range m.disks {
 		errs = append(errs, d.Close())
+	}
+	if m.kernel != nil {
+		errs = append(errs, m.kernel.close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
