@@ -60,6 +60,12 @@ func (a *archive) add(name string, mode int, data []byte) {
 // linuxInitrd makes the initial RAM disk, with blob in it, and tells whether it can read disks.
 func linuxInitrd(t *testing.T, blob []byte) (path string, disks bool) {
 	t.Helper()
+	return linuxInitrdOf(t, linuxInit, blob)
+}
+
+// linuxInitrdOf is linuxInitrd with another program to run; it is told the modules that there are.
+func linuxInitrdOf(t *testing.T, init string, blob []byte) (path string, disks bool) {
+	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Skip("no busybox on PATH (Debian: busybox-static): ", err)
@@ -83,7 +89,7 @@ func linuxInitrd(t *testing.T, blob []byte) (path string, disks bool) {
 			modules = append(modules, filepath.Base(m))
 		}
 	}
-	a.add("init", program, fmt.Appendf(nil, linuxInit, strings.Join(modules, " ")))
+	a.add("init", program, fmt.Appendf(nil, init, strings.Join(modules, " ")))
 	a.add("TRAILER!!!", 0, nil)
 	path = filepath.Join(t.TempDir(), "initrd")
 	require.NoError(t, os.WriteFile(path, a.Bytes(), 0o600))
