@@ -9,7 +9,7 @@ import (
 
 // BenchmarkRead4K reads pieces of 4 KiB, depth at a time, by each engine.
 func BenchmarkRead4K(b *testing.B) {
-	path := put(b, "raw", noise(16<<20, 1))
+	path := put(b, "raw", noise(8<<20, 1))
 	for _, o := range []Options{
 		{Engine: EngineSync}, {Engine: EngineUring}, {Direct: true, Engine: EngineSync}, {Direct: true, Engine: EngineUring},
 		{Overlay: true, Engine: EngineSync}, {Overlay: true, Engine: EngineUring},
