@@ -36,6 +36,7 @@ type packedRing struct {
 	next  uint32     // place of the next chain
 	head  descriptor // what stands there, if found
 	found bool
+	back  uint32 // descriptors from next on that were taken and put back
 	event uint64 // the device event suppression structure; unknown at first
 
 	lengths  []atomic.Int32 // descriptors of the chain in flight, by buffer id; 0: none
@@ -87,16 +88,18 @@ func (r *packedRing) look() (bool, error) {
 	if r.found {
 		return true, nil
 	}
-	d, err := r.read(r.addr(r.next))
-	if err != nil {
-		return false, err
+	d, there, err := r.available(r.next)
+	r.head, r.found = d, there
+	return there, err
+}
+
+// available reads the descriptor at p, and tells whether the driver has made it available.
+func (r *packedRing) available(p uint32) (d descriptor, there bool, err error) {
+	if d, err = r.read(r.addr(p)); err != nil {
+		return d, false, err
 	}
-	_, wrap := r.slot(r.next)
-	if (d.flags&descAvail != 0) != wrap || (d.flags&descUsed != 0) == wrap {
-		return false, nil
-	}
-	r.head, r.found = d, true
-	return true, nil
+	_, wrap := r.slot(p)
+	return d, (d.flags&descAvail != 0) == wrap && (d.flags&descUsed != 0) != wrap, nil
 }
 
 // take implements ring. The last descriptor of a chain tells its id (§2.8.6).
@@ -118,7 +121,16 @@ func (r *packedRing) take(c *Chain) error {
 	r.lengths[id].Store(int32(n))
 	r.inFlight.Add(int32(n))
 	r.next, r.found = r.after(r.next, n), false
+	r.back -= min(r.back, n)
 	return nil
+}
+
+// unpop implements ring.
+func (r *packedRing) unpop(head uint16) {
+	n := r.lengths[head].Swap(0)
+	r.inFlight.Add(-n)
+	r.next, r.found = r.after(r.next, 2*r.size-uint32(n)), false
+	r.back += uint32(n)
 }
 
 // walk puts the chain of n descriptors at next into c. Each of them was
@@ -175,36 +187,85 @@ func (r *packedRing) table(c *Chain, ref descriptor) error {
 // the driver has not got back stands, and as many skipped as the chain had
 // (§2.8.7).
 func (r *packedRing) publish(head uint16, written uint32) error {
-	n := int32(0)
-	if int(head) < len(r.lengths) {
-		n = r.lengths[head].Swap(0)
-	}
-	if n == 0 {
-		return fmt.Errorf("%w: buffer id %d", ErrNotInFlight, head)
-	}
-	// Before it is published: the driver may use the id and the descriptors
-	// again, and Pop may find them, before Push returns.
-	r.inFlight.Add(-n)
-	q := r.queue
-	b, err := q.view(r.addr(r.used), descSize, true)
+	u, n, err := r.usedDescriptor(r.used, Used{head, written})
 	if err != nil {
 		return err
 	}
-	flags := uint64(0)
-	if _, wrap := r.slot(r.used); wrap {
-		flags = descAvail | descUsed
-	}
-	if written > 0 {
-		flags |= descWrite
-	}
-	if q.OnUsed != nil {
+	if q := r.queue; q.OnUsed != nil {
 		q.OnUsed(r.count)
 	}
-	storeLong(b[8:], uint64(written)|uint64(head)<<32|flags<<48)
-	r.count++
-	r.used = r.after(r.used, uint32(n))
-	r.fresh = min(r.fresh+uint32(n), 2*r.size)
+	u.store()
+	r.advance(1, n)
 	return nil
+}
+
+// publishAll implements ring. The driver looks no further than the first of them until it has that, which is therefore
+// written last.
+func (r *packedRing) publishAll(used []Used) error {
+	var first usedWord
+	total := uint32(0)
+	for i, v := range used {
+		u, n, err := r.usedDescriptor(r.after(r.used, total), v)
+		if err != nil {
+			return err
+		}
+		if total += n; i == 0 {
+			first = u
+		} else {
+			u.store()
+		}
+	}
+	if len(used) == 0 {
+		return nil
+	}
+	if q := r.queue; q.OnUsed != nil {
+		for i := range used {
+			q.OnUsed(r.count + uint16(i))
+		}
+	}
+	first.store()
+	r.advance(uint16(len(used)), total)
+	return nil
+}
+
+// usedWord is what makes a descriptor a used one, and where.
+type usedWord struct {
+	at []byte
+	v  uint64
+}
+
+func (u usedWord) store() { storeLong(u.at, u.v) }
+
+// usedDescriptor ends the flight of a chain of n descriptors, and makes the used descriptor for it at p.
+func (r *packedRing) usedDescriptor(p uint32, u Used) (w usedWord, n uint32, err error) {
+	if int(u.Head) < len(r.lengths) {
+		n = uint32(r.lengths[u.Head].Swap(0))
+	}
+	if n == 0 {
+		return w, 0, fmt.Errorf("%w: buffer id %d", ErrNotInFlight, u.Head)
+	}
+	// Before it is published: the driver may use the id and the descriptors
+	// again, and Pop may find them, before Push returns.
+	r.inFlight.Add(-int32(n))
+	b, err := r.queue.view(r.addr(p), descSize, true)
+	if err != nil {
+		return w, 0, err
+	}
+	flags := uint64(0)
+	if _, wrap := r.slot(p); wrap {
+		flags = descAvail | descUsed
+	}
+	if u.Written > 0 {
+		flags |= descWrite
+	}
+	return usedWord{b[8:], uint64(u.Written) | uint64(u.Head)<<32 | flags<<48}, n, nil
+}
+
+// advance takes note of chains of n descriptors that the driver sees from now on.
+func (r *packedRing) advance(chains uint16, n uint32) {
+	r.count += chains
+	r.used = r.after(r.used, n)
+	r.fresh = min(r.fresh+n, 2*r.size)
 }
 
 // news implements ring. The barrier between publishing and reading what the
@@ -253,20 +314,34 @@ func (r *packedRing) disableKicks() error { return r.setEvent(eventDisable << ev
 
 // enableKicks implements ring.
 func (r *packedRing) enableKicks() (bool, error) {
+	if err := r.kicksFrom(r.next); err != nil {
+		return false, err
+	}
+	return r.look()
+}
+
+// awaitMore implements ring.
+func (r *packedRing) awaitMore() (bool, error) {
+	p := r.after(r.next, r.back)
+	if err := r.kicksFrom(p); err != nil {
+		return false, err
+	}
+	_, there, err := r.available(p)
+	return there, err
+}
+
+// kicksFrom asks for a kick when the driver makes the descriptor at p available. What is stored is stored with a full
+// barrier: a driver that did not see it has made its chain available before this returns.
+func (r *packedRing) kicksFrom(p uint32) error {
 	word := uint32(eventEnable << eventFlags)
 	if r.queue.EventIdx {
-		slot, wrap := r.slot(r.next)
+		slot, wrap := r.slot(p)
 		word = eventDesc<<eventFlags | slot
 		if wrap {
 			word |= eventWrap
 		}
 	}
-	if err := r.setEvent(word); err != nil {
-		return false, err
-	}
-	// What was just stored was stored with a full barrier: a driver that did
-	// not see it has made its chain available before this reads it.
-	return r.look()
+	return r.setEvent(word)
 }
 
 // setEvent writes the device event suppression structure.

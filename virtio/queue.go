@@ -77,21 +77,26 @@ type Queue struct {
 	mu      sync.Mutex            // publishing
 }
 
-// ring is what the two formats differ in. look, take, enableKicks and
-// disableKicks belong to the popping goroutine; publish and news are called
-// with Queue.mu held. Only calls by chain go through it, none by descriptor.
+// ring is what the two formats differ in. publish, publishAll and news are called
+// with Queue.mu held, the others belong to the popping goroutine. Only calls by chain go through it, none by descriptor.
 type ring interface {
 	// look tells whether there is a chain to take.
 	look() (bool, error)
 	// take puts the next chain, which look has found, into c, which is empty.
 	take(c *Chain) error
+	// unpop undoes the last take that is not undone.
+	unpop(head uint16)
 	// publish gives a chain back.
 	publish(head uint16, written uint32) error
+	// publishAll gives chains back all at once.
+	publishAll(used []Used) error
 	// news tells whether anything was published since the last call, and whether the driver wants an interrupt for it.
 	news() (some, wanted bool, err error)
 	// enableKicks asks for a kick for the next chain, and tells whether it is there already.
 	enableKicks() (more bool, err error)
 	disableKicks() error
+	// awaitMore is enableKicks for a chain past all that take has ever found.
+	awaitMore() (more bool, err error)
 }
 
 // NewQueue makes a queue that begins at its ring's first entry. It checks sizes, alignment

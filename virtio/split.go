@@ -113,27 +113,56 @@ func (r *splitRing) walk(c *Chain, head uint16) error {
 	}
 }
 
+// unpop implements ring.
+func (r *splitRing) unpop(uint16) {
+	r.next--
+	r.inFlight.Add(-1)
+}
+
 // publish implements ring: a used element and then used.idx (§2.7.8.2).
 func (r *splitRing) publish(head uint16, written uint32) error {
 	// Before it is published: the driver may make the entry available again,
 	// and Pop may find it, before Push returns.
 	r.inFlight.Add(-1)
-	q := r.queue
-	elem := q.Used + usedRing + usedElemSize*uint64(r.used&r.mask)
+	if err := r.element(r.used, head, written); err != nil {
+		return err
+	}
+	return r.advance(1)
+}
+
+// publishAll implements ring: used elements and then used.idx, once.
+func (r *splitRing) publishAll(used []Used) error {
+	r.inFlight.Add(-int32(len(used)))
+	for i, u := range used {
+		if err := r.element(r.used+uint16(i), u.Head, u.Written); err != nil {
+			return err
+		}
+	}
+	return r.advance(uint16(len(used)))
+}
+
+// element writes the used element of an index.
+func (r *splitRing) element(index, head uint16, written uint32) error {
+	elem := r.queue.Used + usedRing + usedElemSize*uint64(index&r.mask)
 	if err := r.put32(elem, uint32(head)); err != nil {
 		return err
 	}
-	if err := r.put32(elem+4, written); err != nil {
-		return err
-	}
+	return r.put32(elem+4, written)
+}
+
+// advance lets the driver see n more used elements.
+func (r *splitRing) advance(n uint16) error {
+	q := r.queue
 	b, err := q.view(q.Used, 4, true)
 	if err != nil {
 		return err
 	}
 	if q.OnUsed != nil {
-		q.OnUsed(r.used)
+		for i := range n {
+			q.OnUsed(r.used + i)
+		}
 	}
-	r.used++
+	r.used += n
 	storeWord(b, uint32(r.used)<<16|uint32(r.flags))
 	return nil
 }
@@ -180,11 +209,17 @@ func (r *splitRing) disableKicks() error {
 }
 
 // enableKicks implements ring.
-func (r *splitRing) enableKicks() (bool, error) {
+func (r *splitRing) enableKicks() (bool, error) { return r.kicksFrom(r.next) }
+
+// awaitMore implements ring.
+func (r *splitRing) awaitMore() (bool, error) { return r.kicksFrom(r.avail) }
+
+// kicksFrom asks for a kick at an index of the available ring, and tells whether the driver is past it.
+func (r *splitRing) kicksFrom(index uint16) (bool, error) {
 	q := r.queue
 	var err error
 	if q.EventIdx {
-		err = r.setAvailEvent(r.next)
+		err = r.setAvailEvent(index)
 	} else {
 		err = r.setFlags(0)
 	}
@@ -194,7 +229,7 @@ func (r *splitRing) enableKicks() (bool, error) {
 	// What was just stored was stored with a full barrier: a driver that did
 	// not see it has published its index before this reads it.
 	idx, err := q.load16(q.Avail + availIdx)
-	return idx != r.next, err
+	return idx != index, err
 }
 
 func (r *splitRing) setFlags(flags uint16) error {

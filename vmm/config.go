@@ -18,13 +18,14 @@ var ErrConfig = errors.New("vmm: configuration")
 
 // Config is what a machine is built from. Image is required.
 type Config struct {
-	Image   string // path of a kernel image, or of a disk, which is then the first one, /dev/vda, and booted from
-	Initrd  string // path of an initial RAM disk; "" is none
-	Command string // its command line
-	Memory  uint64 // bytes of RAM [512 MiB for a Linux kernel, 64 MiB for others]
-	CPUs    int    // [1]
-	Disks   []Disk
-	Queues  int // request queues of each disk [1]
+	Image    string // path of a kernel image, or of a disk, which is then the first one, /dev/vda, and booted from
+	Initrd   string // path of an initial RAM disk; "" is none
+	Command  string // its command line
+	Memory   uint64 // bytes of RAM [512 MiB for a Linux kernel, 64 MiB for others]
+	CPUs     int    // [1]
+	Disks    []Disk
+	Queues   int // request queues of each disk [1]
+	Networks []Network
 
 	// Boot is how the kernel is entered; boot.WayAuto takes the fastest way that it offers.
 	Boot boot.Way
@@ -151,5 +152,5 @@ func (c *Config) check() error {
 	case c.queues() > 16:
 		return fmt.Errorf("%w: %d queues a disk; 16 can be had", ErrConfig, c.Queues)
 	}
-	return nil
+	return c.checkNetworks()
 }

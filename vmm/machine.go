@@ -29,6 +29,7 @@ type Machine struct {
 	kernel       *kernel
 	why          string       // the engine was chosen; "": it was asked for
 	disks        []disk.Image // of config.Disks, open as long as the machine
+	cards        []*card      // of config.Networks, likewise
 	guestErrors  errorLog
 	input        input // of COM1
 	consoleInput input
@@ -94,6 +95,9 @@ func (m *Machine) open() error {
 			return err
 		}
 	}
+	if err := m.openNetworks(); err != nil {
+		return err
+	}
 	if m.kernel, err = openKernel(&m.config); err != nil {
 		return err
 	}
@@ -126,6 +130,11 @@ func (m *Machine) build() error {
 	}
 	for i := range m.config.Disks {
 		if err := m.addDisk(i); err != nil {
+			return err
+		}
+	}
+	for i := range m.config.Networks {
+		if err := m.addNetwork(i); err != nil {
 			return err
 		}
 	}
@@ -294,6 +303,7 @@ func (m *Machine) Close() error {
 	if m.kernel != nil {
 		errs = append(errs, m.kernel.close())
 	}
+	errs = append(errs, m.closeNetworks()...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
 	}

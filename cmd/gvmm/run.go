@@ -44,6 +44,7 @@ type runFlags struct {
 	boot    string
 	dryRun  bool
 	rw      bool
+	net     netFlags
 }
 
 func runCommand() *cobra.Command {
@@ -78,9 +79,10 @@ it stands a control run of the same guest without posted interrupts. A guest tha
 writes to a disk, or that measures nothing, is not run a second time unless
 --control=on asks for it.
 
+` + netHelp + `
 --trace writes what processors do as text, a line an event: insn instructions with
 the registers that they change, exit each exit, irq interrupts and exceptions,
-uintr the steps of user interrupts. --gdb has the machine wait for a debugger
+uintr the steps of user interrupts, iommu what the remapping unit does. --gdb has the machine wait for a debugger
 before its first instruction: processors are its threads, addresses are linear, and
 a debugger that goes away lets the guest go on. Of both there is no control run
 unless --control=on asks for it, and where the engine is not chosen they choose one
@@ -96,6 +98,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
   gvmm run --uintr --trace exit,uintr --trace-file - --disk disk.img,readonly guest.img
   gvmm run --initrd initrd.img /boot/vmlinuz
   gvmm run --kernel /boot/vmlinuz --initrd initrd.img --disk root.img --append '+ root=/dev/vda1' --memory 4G
+  gvmm run --net user,hostfwd=tcp::2222-:22 guest.img
   gvmm run --dry-run /boot/vmlinuz
   gvmm run debian.qcow2            # what is written is gone with the machine; --rw keeps it, in a raw disk
   gvmm run --gdb :1234 guest.img   # then: gdb -ex 'target remote :1234' guest.img`,
@@ -127,6 +130,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	f.trace.add(c)
 	f.devices.add(c)
+	f.net.add(c)
 	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
 	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
@@ -186,6 +190,9 @@ func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) 
 		return c, fmt.Errorf("--cpus %d: at least 1", f.cpus)
 	}
 	if err := f.devices.apply(&c); err != nil {
+		return c, err
+	}
+	if c.Networks, err = f.net.config(); err != nil {
 		return c, err
 	}
 	for _, d := range f.disks {
@@ -274,6 +281,10 @@ func (f *runFlags) compare(cmd *cobra.Command, c vmm.Config, report *vmm.Report)
 		return nil
 	}
 	c.GDB, c.Trace, c.Input = nil, nil, nil
+	if f.control == "auto" && len(c.Networks) > 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest has a network; --control=on runs it again all the same")
+		return nil
+	}
 	if f.control == "auto" && report.WroteDisk {
 		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest wrote to a disk; --control=on runs it again all the same")
 		return nil
@@ -289,6 +300,8 @@ func (f *runFlags) print(w io.Writer, report *vmm.Report) error {
 	}
 	if f.uintr {
 		printReport(w, report)
+	} else {
+		printRefused(w, report)
 	}
 	return nil
 }
