@@ -18,7 +18,7 @@ var ErrConfig = errors.New("vmm: configuration")
 
 // Config is what a machine is built from. Image is required.
 type Config struct {
-	Image    string // path of a kernel image
+	Image    string // path of a kernel image, or of a disk, which is then the first one, /dev/vda, and booted from
 	Initrd   string // path of an initial RAM disk; "" is none
 	Command  string // its command line
 	Memory   uint64 // bytes of RAM [512 MiB for a Linux kernel, 64 MiB for others]
@@ -35,6 +35,10 @@ type Config struct {
 	Kernel  *boot.Source
 	Initrds []boot.Source
 	Found   string
+	// WriteImage lets the guest write to an Image that is a raw disk. Booting, if set, is told what is booted from an
+	// Image that is a disk, in one line.
+	WriteImage bool
+	Booting    func(what string)
 	// Defaults completes a Linux kernel's command line: what came with it, then the words of
 	// LinuxDefaults, then Command. Without it Command is all.
 	Defaults bool

@@ -74,21 +74,34 @@ func New(c Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{config: c}
-	var err error
-	if m.kernel, err = openKernel(&m.config); err != nil {
-		return nil, err
-	}
-	if err = m.openDisks(); err == nil {
-		err = m.openNetworks()
-	}
-	if err == nil {
-		err = m.build()
-	}
-	if err != nil {
+	if err := m.open(); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// open opens what the machine is made of, and builds it.
+func (m *Machine) open() error {
+	fromDisk, err := m.config.diskImage()
+	if err != nil {
+		return err
+	}
+	if err := m.openDisks(); err != nil {
+		return err
+	}
+	if fromDisk {
+		if err := m.config.bootFrom(m.disks[0]); err != nil {
+			return err
+		}
+	}
+	if err := m.openNetworks(); err != nil {
+		return err
+	}
+	if m.kernel, err = openKernel(&m.config); err != nil {
+		return err
+	}
+	return m.build()
 }
 
 func (m *Machine) build() error {

@@ -43,6 +43,7 @@ type runFlags struct {
 	kernel  string
 	boot    string
 	dryRun  bool
+	rw      bool
 	net     netFlags
 }
 
@@ -53,7 +54,9 @@ func runCommand() *cobra.Command {
 		Short: "Run a guest and report what it cost",
 		Long: `Run the guest in IMAGE. What it is, the file tells: a Linux kernel (bzImage, alone or in
 a unified kernel image, or vmlinux), an x86 ELF executable with a PVH note, or an image
-with a multiboot header. --kernel names the kernel instead, with --initrd and --disk for
+with a multiboot header, or a disk, raw or qcow2, in which a kernel is found: by boot
+loader entries, GRUB's configuration, as a unified kernel image, or under /boot. The disk
+is then /dev/vda, and is not changed unless --rw says so. --kernel names the kernel instead, with --initrd and --disk for
 the rest.
 
 A Linux kernel gets 512 MiB and, without --append, what came with it and these words:
@@ -97,6 +100,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
   gvmm run --kernel /boot/vmlinuz --initrd initrd.img --disk root.img --append '+ root=/dev/vda1' --memory 4G
   gvmm run --net user,hostfwd=tcp::2222-:22 guest.img
   gvmm run --dry-run /boot/vmlinuz
+  gvmm run debian.qcow2            # what is written is gone with the machine; --rw keeps it, in a raw disk
   gvmm run --gdb :1234 guest.img   # then: gdb -ex 'target remote :1234' guest.img`,
 		Args: f.arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -116,6 +120,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s.BoolVar(&f.edu, "edu", false, "add a PCI device for experiments with DMA and interrupts, 1234:11e8")
 	s.StringVar(&f.kernel, "kernel", "", "host file with the kernel, in the place of IMAGE")
 	s.StringVar(&f.boot, "boot", "auto", "how the kernel is entered: auto, linux, bzimage, pvh or multiboot")
+	s.BoolVar(&f.rw, "rw", false, "write to IMAGE, if it is a raw disk, instead of to an overlay that ends with the machine")
 	s.BoolVar(&f.dryRun, "dry-run", false, "show what would be run, and run nothing")
 	s.StringVar(&f.command, "append", "", "the guest's command line; with '+ ' before it, added to what it gets without")
 	s.StringVar(&f.initrd, "initrd", "", "host file as the kernel's initial RAM disk")
@@ -155,7 +160,7 @@ func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
 func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) {
 	c := vmm.Config{
 		Image: image, Initrd: f.initrd, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm,
-		ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu, NoReset: f.noReset,
+		ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu, NoReset: f.noReset, WriteImage: f.rw,
 	}
 	if added, more := strings.CutPrefix(f.command, "+ "); more || !cmd.Flags().Changed("append") {
 		c.Command, c.Defaults = added, true
@@ -205,6 +210,7 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	if err != nil {
 		return err
 	}
+	c.Booting = func(what string) { fmt.Fprintf(cmd.ErrOrStderr(), "gvmm: booting %s\n", what) }
 	if f.dryRun {
 		return f.describe(cmd, c)
 	}
