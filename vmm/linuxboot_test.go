@@ -233,7 +233,7 @@ func (l *lines) Write(p []byte) (int, error) {
 func TestLinuxThatRestartsIsLoadedAnew(t *testing.T) {
 	kernel := boot.Bytes("kernel", testKernel(t))
 	initrd, _ := reportingInitrd(t, "reboot -f")
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
 	out := &lines{line: "\necam 1", n: 2, told: cancel}
 	m := newMachine(t, Config{
