@@ -10,6 +10,7 @@ import (
 // RequesterStats counts the messages and the DMA of one requester since the unit was made.
 type RequesterStats struct {
 	Requester   pci.RequesterID
+	Domain      uint16 // the DID that it has now, its tenant; 0 also while it has no context entry
 	Passed      uint64 // unremapped, to the local APICs
 	Remapped    uint64 // by a remapped entry, to the local APICs
 	Posted      uint64 // to a PID or a UPID
@@ -66,8 +67,10 @@ func (u *Unit) Stats() []RequesterStats {
 }
 
 func (r *requester) stats() RequesterStats {
+	did, _ := r.domain(r.unit.live.Load())
 	s := RequesterStats{
 		Requester:   r.rid,
+		Domain:      did,
 		Passed:      r.passed.Load(),
 		Remapped:    r.remapped.Load(),
 		Posted:      r.posted.Load(),

@@ -229,9 +229,8 @@ func (a *access) translate() (e *translation, reason spec.Reason) {
 			return nil, spec.AddressBeyond
 		}
 	}
-	v.misses.Add(1)
-	e = new(translation)
-	return e, v.unit.walk(a.context, a.addr, a.want, e)
+	e = &translation{did: a.context.did}
+	return e, v.missed(a.context, a.addr, a.want, e)
 }
 
 // refuse counts and records a fault.

@@ -23,7 +23,7 @@ func benchCommand() *cobra.Command {
 		Short: "Experiments, each against its control in the same run",
 		Args:  cobra.NoArgs,
 	}
-	c.AddCommand(benchExitsCommand(), benchUIPICommand(), benchVsQEMUCommand(), benchBootCommand())
+	c.AddCommand(benchExitsCommand(), benchUIPICommand(), benchAttackCommand(), benchVsQEMUCommand(), benchBootCommand())
 	return c
 }
 

@@ -38,10 +38,12 @@ type runFlags struct {
 	seed    uint64
 	gdb     string
 	trace   traceFlags
+	devices deviceFlags
 	noReset bool
 	kernel  string
 	boot    string
 	dryRun  bool
+	net     netFlags
 }
 
 func runCommand() *cobra.Command {
@@ -74,9 +76,10 @@ it stands a control run of the same guest without posted interrupts. A guest tha
 writes to a disk, or that measures nothing, is not run a second time unless
 --control=on asks for it.
 
+` + netHelp + `
 --trace writes what processors do as text, a line an event: insn instructions with
 the registers that they change, exit each exit, irq interrupts and exceptions,
-uintr the steps of user interrupts. --gdb has the machine wait for a debugger
+uintr the steps of user interrupts, iommu what the remapping unit does. --gdb has the machine wait for a debugger
 before its first instruction: processors are its threads, addresses are linear, and
 a debugger that goes away lets the guest go on. Of both there is no control run
 unless --control=on asks for it, and where the engine is not chosen they choose one
@@ -92,6 +95,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
   gvmm run --uintr --trace exit,uintr --trace-file - --disk disk.img,readonly guest.img
   gvmm run --initrd initrd.img /boot/vmlinuz
   gvmm run --kernel /boot/vmlinuz --initrd initrd.img --disk root.img --append '+ root=/dev/vda1' --memory 4G
+  gvmm run --net user,hostfwd=tcp::2222-:22 guest.img
   gvmm run --dry-run /boot/vmlinuz
   gvmm run --gdb :1234 guest.img   # then: gdb -ex 'target remote :1234' guest.img`,
 		Args: f.arguments,
@@ -102,7 +106,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s := c.Flags()
 	s.BoolVar(&f.uintr, "uintr", false, "give the guest user interrupts")
 	s.StringVar(&f.way, "way", "auto", "how they go: auto, native (the software CPU), direct or resident (over KVM)")
-	s.StringArrayVar(&f.disks, "disk", nil, "host file as a virtio-blk disk: PATH or PATH,readonly (repeatable)")
+	s.StringArrayVar(&f.disks, "disk", nil, diskUsage)
 	s.StringVar(&f.memory, "memory", "", "RAM, with M or G (default 512M for a Linux kernel, else 64M)")
 	s.IntVar(&f.cpus, "cpus", 1, "virtual CPUs")
 	s.IntVar(&f.queues, "queues", 1, "request queues of each disk")
@@ -120,6 +124,8 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	f.trace.add(c)
+	f.devices.add(c)
+	f.net.add(c)
 	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
 	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
@@ -178,9 +184,18 @@ func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) 
 	if f.cpus < 1 {
 		return c, fmt.Errorf("--cpus %d: at least 1", f.cpus)
 	}
+	if err := f.devices.apply(&c); err != nil {
+		return c, err
+	}
+	if c.Networks, err = f.net.config(); err != nil {
+		return c, err
+	}
 	for _, d := range f.disks {
-		path, readOnly := strings.CutSuffix(d, ",readonly")
-		c.Disks = append(c.Disks, vmm.Disk{Path: path, ReadOnly: readOnly})
+		parsed, err := parseDisk(d)
+		if err != nil {
+			return c, err
+		}
+		c.Disks = append(c.Disks, parsed)
 	}
 	return c, nil
 }
@@ -221,6 +236,7 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	if err != nil {
 		return err
 	}
+	f.devices.connect(cmd, &c)
 	report, err := bench.Run(ctx, c)
 	err = errors.Join(err, keyboard.Close())
 	if err = traced.close(err); err != nil {
@@ -259,6 +275,10 @@ func (f *runFlags) compare(cmd *cobra.Command, c vmm.Config, report *vmm.Report)
 		return nil
 	}
 	c.GDB, c.Trace, c.Input = nil, nil, nil
+	if f.control == "auto" && len(c.Networks) > 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest has a network; --control=on runs it again all the same")
+		return nil
+	}
 	if f.control == "auto" && report.WroteDisk {
 		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest wrote to a disk; --control=on runs it again all the same")
 		return nil
@@ -274,6 +294,8 @@ func (f *runFlags) print(w io.Writer, report *vmm.Report) error {
 	}
 	if f.uintr {
 		printReport(w, report)
+	} else {
+		printRefused(w, report)
 	}
 	return nil
 }
