@@ -6,17 +6,17 @@ import (
 	"path/filepath"
 )
 
-// Programs of guests/linux.
+// Programs of guests/linux/programs.
 const VFIOBlk = "vfioblk" // drives a disk through vfio-pci
 
-// BuildLinux makes a program of guests/linux in the folder out, a static executable for any Linux, and returns its path.
+// BuildLinux makes a program of guests/linux/programs in the folder out, a static executable for any Linux, and returns its path.
 func BuildLinux(out, program string) (string, error) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrToolchain, err)
 	}
 	path := filepath.Join(out, program)
-	cmd := exec.Command(gcc, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", path, filepath.Join(folder(), "linux", program+".c"))
+	cmd := exec.Command(gcc, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", path, filepath.Join(folder(), "linux", "programs", program+".c"))
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("guests: building %s: %w\n%s", program, err, text)
 	}

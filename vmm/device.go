@@ -1,12 +1,7 @@
 package vmm
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"gvmm/virtio"
 	"gvmm/virtio/blk"
@@ -52,38 +47,6 @@ func (m *Machine) addVirtio(name string, d virtio.Device, host io.Closer) (*devi
 		return nil, err
 	}
 	return dev, dev.transport.Function().SetBAR(0, barBase+uint64(i)*virtiopci.BARSize)
-}
-
-// openDisks opens the configuration's disks, which stay open as long as the machine.
-func (m *Machine) openDisks() error {
-	for _, d := range m.config.Disks {
-		file, err := blk.OpenFile(d.Path, d.ReadOnly)
-		if errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) {
-			return fmt.Errorf("%w (a disk that is only read: --disk %s,readonly)", err, d.Path)
-		}
-		if err != nil {
-			return err
-		}
-		m.disks = append(m.disks, file)
-	}
-	return nil
-}
-
-// addDisk puts the device of disk i on the bus.
-func (m *Machine) addDisk(i int) error {
-	name := fmt.Sprintf("disk%d", i)
-	disk, err := blk.New(m.disks[i], blk.Options{
-		Queues: m.config.queues(), Inline: m.config.ICount > 0, ReadOnly: m.config.Disks[i].ReadOnly, ID: name,
-	})
-	if err != nil {
-		return err
-	}
-	dev, err := m.addVirtio(name, disk, nil)
-	if err != nil {
-		return err
-	}
-	dev.disk = disk
-	return nil
 }
 
 func (d *device) close() {

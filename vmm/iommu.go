@@ -70,20 +70,20 @@ const (
 	eduSlot = 30
 	eduBAR  = barBase + 0x0800_0000
 	eduIRQ  = 11
+	eduRID  = pci.RequesterID(eduSlot << 3)
 )
 
 // addEdu puts the edu device on the bus.
 func (m *Machine) addEdu() error {
-	rid := pci.NewRequesterID(0, eduSlot, 0)
-	o := edu.Options{DMA: m.engine.dma(), MSI: m.iommu.Sender(rid), Pin: m.engine.line(eduIRQ), Route: eduIRQ}
+	o := edu.Options{DMA: m.engine.dma(), MSI: m.iommu.Sender(eduRID), Pin: m.engine.line(eduIRQ), Route: eduIRQ}
 	if m.config.IOMMU {
-		o.DMA, o.Mask = m.iommu.View(rid, m.engine.dma()).Client(1), ^uint64(0)
+		o.DMA, o.Mask = m.iommu.View(eduRID, m.engine.dma()).Client(1), ^uint64(0)
 	}
 	var err error
 	if m.edu, err = edu.New(o); err != nil {
 		return err
 	}
-	if err := m.bus.Add(rid, m.edu.Function()); err != nil {
+	if err := m.bus.Add(eduRID, m.edu.Function()); err != nil {
 		return err
 	}
 	return m.edu.Function().SetBAR(0, eduBAR)

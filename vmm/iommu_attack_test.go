@@ -9,7 +9,6 @@ import (
 	"gvmm/iommu/spec"
 	uspec "gvmm/uintr/spec"
 	"gvmm/vcpu"
-	"gvmm/vmm/pci"
 )
 
 // attackRig is a machine whose edu device attacks the first disk: it can send any message and access any address. Firmware has translated the disk's
@@ -24,8 +23,6 @@ const (
 	attackPool = 0x210_0000 // the disk's UPIDs
 	attackList = 0x211_0000 // of pools
 )
-
-var eduRID = pci.NewRequesterID(0, eduSlot, 0)
 
 func newAttackRig(t testing.TB) *attackRig {
 	image := guestImage(t, "guest")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/u-root/u-root/pkg/cpio"
 
 	"gvmm/vcpu"
 )
@@ -49,24 +50,12 @@ poweroff -f
 `
 
 // archive is an initial RAM disk: cpio's "newc" format.
-type archive struct {
-	bytes.Buffer
-	inode int
-}
+type archive struct{ bytes.Buffer }
 
 func (a *archive) add(name string, mode int, data []byte) {
-	a.inode++
-	links := 1
-	fmt.Fprintf(a, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
-		a.inode, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
-	a.WriteString(name)
-	a.WriteByte(0)
-	a.pad()
-	a.Write(data)
-	a.pad()
+	// A buffer takes everything.
+	_ = cpio.Newc.Writer(&a.Buffer).WriteRecord(cpio.StaticRecord(data, cpio.Info{Name: name, Mode: uint64(mode), NLink: 1}))
 }
-
-func (a *archive) pad() { a.Write(make([]byte, -a.Len()&3)) }
 
 // linuxInitrd makes the initial RAM disk, with blob in it, and tells whether it can read disks.
 func linuxInitrd(t *testing.T, blob []byte) (path string, disks bool) {

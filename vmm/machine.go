@@ -13,8 +13,8 @@ import (
 	"gvmm/iommu"
 	"gvmm/vcpu"
 	"gvmm/vcpu/hw"
-	"gvmm/virtio/blk"
 	"gvmm/vmm/boot"
+	"gvmm/vmm/disk"
 	"gvmm/vmm/edu"
 	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
@@ -24,12 +24,16 @@ import (
 
 // Machine is one virtual machine. Make it with New, Run it once, Close it.
 type Machine struct {
-	config      Config
-	probe       *hw.Probe
-	disks       []*blk.File // of config.Disks, open as long as the machine
-	guestErrors errorLog
-	input       input
-	stop        atomic.Bool
+	config       Config
+	probe        *hw.Probe
+	kernel       *kernel
+	why          string       // the engine was chosen; "": it was asked for
+	disks        []disk.Image // of config.Disks, open as long as the machine
+	cards        []*card      // of config.Networks, likewise
+	guestErrors  errorLog
+	input        input // of COM1
+	consoleInput input
+	stop         atomic.Bool
 
 	board // replaced by a reset
 
@@ -56,8 +60,10 @@ type board struct {
 	devices  []*device
 	edu      *edu.Device // nil: none
 	ports    ports
-	ours     bool      // the image was made for this VMM
-	debugger *debugger // nil: none
+	entry    boot.Entry
+	initrd   boot.Region // Size 0: none
+	ours     bool        // the image was made for this VMM
+	debugger *debugger   // nil: none
 	logs     []latencyLog
 	begin    *counts // when the guest began to measure
 }
@@ -68,27 +74,46 @@ func New(c Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{config: c}
-	err := m.openDisks()
-	if err == nil {
-		err = m.build()
-	}
-	if err != nil {
+	if err := m.open(); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Machine) build() error {
-	m.memory = memory.New()
-	if err := m.memory.AddRAM(0, m.config.Memory); err != nil {
-		return err
-	}
-	entry, err := boot.Load(m.config.Image, m.memory, m.config.Memory)
+// open opens what the machine is made of, and builds it.
+func (m *Machine) open() error {
+	fromDisk, err := m.config.diskImage()
 	if err != nil {
 		return err
 	}
-	m.space = newSpace(func(addr uint64) bool { return addr < m.config.Memory })
+	if err := m.openDisks(); err != nil {
+		return err
+	}
+	if fromDisk {
+		if err := m.config.bootFrom(m.disks[0]); err != nil {
+			return err
+		}
+	}
+	if err := m.openNetworks(); err != nil {
+		return err
+	}
+	if m.kernel, err = openKernel(&m.config); err != nil {
+		return err
+	}
+	return m.build()
+}
+
+func (m *Machine) build() error {
+	m.memory = memory.New()
+	if err := m.addRAM(); err != nil {
+		return err
+	}
+	entry, err := m.kernel.load(m)
+	if err != nil {
+		return err
+	}
+	m.space = newSpace(m.isRAM)
 	if err := m.openEngine(entry); err != nil {
 		return err
 	}
@@ -97,6 +122,9 @@ func (m *Machine) build() error {
 	}
 	m.ours = entry.Note&boot.NotePresent != 0
 	m.bus = pci.NewBus(m.space)
+	if err := m.space.Map(ecamBase, ecamBytes, m.bus.ECAM()); err != nil {
+		return err
+	}
 	if err := m.addPorts(); err != nil {
 		return err
 	}
@@ -105,11 +133,23 @@ func (m *Machine) build() error {
 			return err
 		}
 	}
+	for i := range m.config.Networks {
+		if err := m.addNetwork(i); err != nil {
+			return err
+		}
+	}
+	if err := m.addEntropy(); err != nil {
+		return err
+	}
+	if err := m.addConsole(); err != nil {
+		return err
+	}
 	if m.config.Edu {
 		if err := m.addEdu(); err != nil {
 			return err
 		}
 	}
+	m.entry = entry
 	info, err := m.inform(entry)
 	if err != nil {
 		return err
@@ -127,11 +167,14 @@ func (m *Machine) build() error {
 // addPorts makes what every machine has in its I/O space, and what the engine adds.
 func (m *Machine) addPorts() error {
 	m.serial = serial.NewPort(serial.Config{Out: m.config.Serial, IRQ: m.engine.line(4), Room: m.input.wake})
-	m.input.port.Store(m.serial)
+	m.input.connect(m.serial)
 	reset := platform.NewReset(m.reset)
 	fw := platform.NewFwCfg(platform.FwCfgConfig{
 		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.engine.dma(),
 	})
+	if _, err := fw.AddFile("etc/e820", boot.E820(m.memoryMap())); err != nil {
+		return err
+	}
 	for _, p := range []struct {
 		name     string
 		first, n uint16
@@ -140,6 +183,7 @@ func (m *Machine) addPorts() error {
 		{"com1", portCOM1, serial.Ports, com1{m.serial}},
 		{"pci_config", pci.PortAddress, 8, configPorts{m.bus, reset}},
 		{"exit_port", portExit, 1, exitPort{m}},
+		{"pvpanic", portPanic, 1, panicPort{m}},
 		{"fw_cfg", platform.PortFwCfg, platform.FwCfgPorts, fw},
 		{"fw_cfg", platform.PortFwCfgDMA, platform.FwCfgDMAPorts, fw},
 		{"reset", platform.PortKeyboard, 1, reset},
@@ -162,7 +206,10 @@ func (m *Machine) Way() vcpu.Way { return m.engine.way() }
 func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	release := context.AfterFunc(ctx, func() { m.end(0, ctx.Err()) })
 	defer release()
-	defer m.input.start(m)()
+	defer m.input.start(m.config.Input)()
+	if m.config.Console != nil {
+		defer m.consoleInput.start(m.config.Console.In)()
+	}
 	for m.runCPUs(); m.restarts(); m.runCPUs() {
 		if err := m.restart(); err != nil {
 			m.end(0, fmt.Errorf("vmm: after the guest's reset: %w", err))
@@ -253,6 +300,10 @@ func (m *Machine) Close() error {
 	for _, d := range m.disks {
 		errs = append(errs, d.Close())
 	}
+	if m.kernel != nil {
+		errs = append(errs, m.kernel.close())
+	}
+	errs = append(errs, m.closeNetworks()...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
 	}

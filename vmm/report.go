@@ -42,6 +42,7 @@ type Report struct {
 	Refused       []Refused         `json:"refused,omitempty"` // by the remapping unit, of the whole run
 	Faults        []Fault           `json:"faults,omitempty"`  // the last of them
 	GuestErrors   []string          `json:"guest_errors,omitempty"`
+	Networks      []NetworkReport   `json:"networks,omitempty"` // of the whole run
 	Probe         *hw.Probe         `json:"probe,omitempty"`
 
 	// KickRatio is the median latency as a ratio to the probe's kick that rewrites registers, of the same run.
@@ -149,6 +150,7 @@ func (m *Machine) Report() *Report {
 		Coalesced:     end.iommu.Coalesced - begin.iommu.Coalesced,
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
 		GuestErrors:   m.guestErrors.list(),
+		Networks:      m.networks(),
 		Probe:         m.probe,
 	}
 	for _, l := range m.logs {

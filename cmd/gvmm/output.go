@@ -161,6 +161,10 @@ func printRemarks(w io.Writer, r *vmm.Report) {
 		fmt.Fprintf(w, "latency: %s.\n", r.Latency.Why)
 	}
 	printRefused(w, r)
+	for i, n := range r.Networks {
+		fmt.Fprintf(w, "net%d, %s, %s: %d frames (%d bytes) sent, %d lost; %d frames (%d bytes) received, %d lost; %d malformed.\n",
+			i, n.Kind, n.MAC, n.TxFrames, n.TxBytes, n.TxDropped, n.RxFrames, n.RxBytes, n.RxDropped, n.Malformed)
+	}
 	for _, e := range r.GuestErrors {
 		fmt.Fprintf(w, "the guest's error: %s.\n", e)
 	}
