@@ -11,7 +11,7 @@ import (
 	"gvmm/vcpu/soft/decode"
 )
 
-// quantum is how many instructions run between two looks at the clock.
+// quantum is how many instructions the interpreter runs between two looks at the clock.
 const quantum = 4096
 
 // Run implements vcpu.CPU.
@@ -63,7 +63,7 @@ func (c *CPU) Slice(n int64) error {
 			break
 		}
 		if c.budget <= 0 {
-			c.grant(quantum)
+			c.grant(c.quantum())
 			c.stats.retired.Store(c.Retired())
 			c.tick()
 		}
@@ -74,12 +74,24 @@ func (c *CPU) Slice(n int64) error {
 				continue
 			}
 		}
-		c.loop()
+		if c.translation != nil {
+			c.translated()
+		} else {
+			c.loop()
+		}
 		if c.shutdown {
 			return c.failure("triple fault")
 		}
 	}
 	return c.debugStop()
+}
+
+// quantum is how many instructions run between two looks at the clock.
+func (c *CPU) quantum() int64 {
+	if c.translation != nil && !c.config.Virtual {
+		return translatedQuantum
+	}
+	return quantum
 }
 
 func (c *CPU) retire(n int) { c.budget -= int64(n) }

@@ -10,6 +10,11 @@ type counters struct {
 	retired       atomic.Uint64 // instructions, as of the last look at the clock
 	blocks        atomic.Uint64 // decoded
 	flushes       atomic.Uint64 // of the block cache
+
+	native       int64         // instructions that translated code executed
+	translations atomic.Uint64 // blocks translated
+	code         atomic.Uint64 // bytes of translated code
+	codeFlushes  atomic.Uint64 // how often it was dropped
 }
 
 // Statistics implements vcpu.CPU: what the engine counted.
