@@ -58,6 +58,9 @@ type Config struct {
 	ICount uint64
 	Seed   uint64
 
+	// JIT is the software CPU's translator; JITAuto translates where the host can and time is not virtual.
+	JIT vcpu.JIT
+
 	Serial io.Writer // of COM1; nil discards
 	KVM    string    // path of the device ["/dev/kvm"]
 }

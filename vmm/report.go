@@ -45,6 +45,8 @@ type Report struct {
 	KickRatio float64 `json:"p50_ratio_to_kick,omitempty"`
 
 	Seconds float64 `json:"seconds"`
+
+	JIT *JITReport `json:"jit,omitempty"` // the software CPU's
 }
 
 // Latency is the time from the moment at which the device publishes a completion
@@ -138,6 +140,9 @@ func (m *Machine) Report() *Report {
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
 		GuestErrors:   m.guestErrors.list(),
 		Probe:         m.probe,
+	}
+	if e, ok := m.engine.(*softEngine); ok {
+		r.JIT = e.translations(end)
 	}
 	for _, l := range m.logs {
 		_, n := l.counts(m.memory)

@@ -37,6 +37,7 @@ type runFlags struct {
 	seed    uint64
 	gdb     string
 	trace   traceFlags
+	jit     jitFlag
 }
 
 func runCommand() *cobra.Command {
@@ -91,6 +92,7 @@ run, 130 after Ctrl-C or a debugger's kill.`,
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	f.trace.add(c)
+	f.jit.add(c)
 	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
 	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
@@ -118,6 +120,9 @@ func (f *runFlags) config(image string) (vmm.Config, error) {
 		return c, err
 	}
 	if c.Way, err = parseWay(f.way); err != nil {
+		return c, err
+	}
+	if c.JIT, err = f.jit.parse(); err != nil {
 		return c, err
 	}
 	if c.Accel, err = vcpu.ParseAccel(f.accel); err != nil {

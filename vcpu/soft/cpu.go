@@ -155,6 +155,7 @@ type CPU struct {
 
 	translation *translation // nil: the interpreter alone
 	control     jit.Control  // of translated code
+	native      int64        // instructions that it executed
 }
 
 // x87State is the x87 and MMX state: physical registers, the top of stack in status

@@ -189,8 +189,8 @@ type CPUConfig struct {
 	// Seed is what RDRAND's numbers come from where time is virtual.
 	Seed  uint64
 	Trace Tracer
-	// JIT translates hot blocks to host code; NewCPU fails with jit.ErrHost on a host that cannot execute it.
-	JIT JIT
+	// JIT translates hot blocks to host code; NewCPU fails with jit.ErrHost on a host that cannot execute it. JITAuto is JITOff.
+	JIT vcpu.JIT
 }
 
 // Timers are devices that fire by the clock.

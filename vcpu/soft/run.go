@@ -65,6 +65,7 @@ func (c *CPU) Slice(n int64) error {
 		if c.budget <= 0 {
 			c.grant(c.quantum())
 			c.stats.retired.Store(c.Retired())
+			c.stats.native.Store(uint64(c.native))
 			c.tick()
 		}
 		if p := c.pending.Load() &^ c.ignore; p != 0 || c.halted || c.waitSIPI {
@@ -443,4 +444,4 @@ func (c *CPU) failure(what string) error {
 func (c *CPU) Exits(e *vcpu.Exits) { e.Add(&c.exits) }
 
 // Close implements vcpu.CPU.
-func (c *CPU) Close() error { return nil }
+func (c *CPU) Close() error { return c.stopTranslating() }

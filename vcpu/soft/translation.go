@@ -1,17 +1,8 @@
 package soft
 
 import (
+	"gvmm/vcpu"
 	"gvmm/vcpu/soft/jit"
-)
-
-// JIT says whether hot blocks are translated to host code.
-type JIT uint8
-
-// The ways to run.
-const (
-	JITOff   JIT = iota // the interpreter alone
-	JITOn               // hot blocks of 64-bit mode are translated
-	JITCheck            // and each is compared with the interpreter, every time that it runs
 )
 
 // Of translation.
@@ -56,8 +47,8 @@ type translation struct {
 }
 
 // startTranslating prepares a processor for translating. Its state must be where translated code can use it.
-func (c *CPU) startTranslating(mode JIT) error {
-	if mode == JITOff {
+func (c *CPU) startTranslating(mode vcpu.JIT) error {
+	if mode == vcpu.JITOff || mode == vcpu.JITAuto {
 		return nil
 	}
 	code, err := c.newTranslator(codeBytes)
@@ -65,8 +56,18 @@ func (c *CPU) startTranslating(mode JIT) error {
 		return err
 	}
 	c.control.Init()
-	c.translation = &translation{code: code, units: make([]unit, 1, 1024), flush: 1, check: mode == JITCheck, hot: hotRuns}
+	c.translation = &translation{code: code, units: make([]unit, 1, 1024), flush: 1, check: mode == vcpu.JITCheck, hot: hotRuns}
 	return nil
+}
+
+// stopTranslating gives the code's memory back.
+func (c *CPU) stopTranslating() error {
+	t := c.translation
+	if t == nil {
+		return nil
+	}
+	c.translation = nil
+	return t.code.Close()
 }
 
 // forget drops all translations.
@@ -205,7 +206,7 @@ func (c *CPU) runCode(entry uint32) *jit.Exit {
 	k.Attend = uint64(^c.ignore)
 	x := c.translation.code.Enter(c.statePointer(), k, entry)
 	c.setArith(k.Flags)
-	c.stats.native += c.budget - 1 - k.Budget
+	c.native += c.budget - 1 - k.Budget
 	c.budget = k.Budget + 1
 	return x
 }
@@ -242,7 +243,7 @@ func (c *CPU) interpret(x *jit.Exit, u *unit) (again bool) {
 	in := &b.insts[x.Inst]
 	done := int64(x.Inst)
 	c.budget += b.count
-	c.stats.native -= b.count - done
+	c.native -= b.count - done
 	c.rip = x.Target
 	c.next = c.rip + uint64(in.Len)
 	linear := c.control.Linear
@@ -267,6 +268,6 @@ func (c *CPU) interpret(x *jit.Exit, u *unit) (again bool) {
 		return false
 	}
 	c.budget -= b.count
-	c.stats.native += b.count - done - 1
+	c.native += b.count - done - 1
 	return true
 }

@@ -5,26 +5,28 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"gvmm/vcpu"
 )
 
 // testJIT is what the tests' processors run by: GVMM_JIT=on runs all tests with translation.
-var testJIT = func() JIT {
+var testJIT = func() vcpu.JIT {
 	if os.Getenv("GVMM_JIT") == "on" {
-		return JITOn
+		return vcpu.JITOn
 	}
-	return JITOff
+	return vcpu.JITOff
 }()
 
 func TestLoopsRunTheSameTranslated(t *testing.T) {
 	code := assemble(t, "testdata/loops.S")
 	for i, name := range loopNames {
 		plain, fast := loopCPU(t, code, i, 5000), loopCPU(t, code, i, 5000)
-		require.NoError(t, fast.startTranslating(JITOn))
+		require.NoError(t, fast.startTranslating(vcpu.JITOn))
 		finish(t, plain)
 		finish(t, fast)
 		require.Equal(t, plain.r[:16], fast.r[:16], name)
 		require.Equal(t, plain.RFLAGS(), fast.RFLAGS(), name)
 		require.Equal(t, plain.Retired(), fast.Retired(), name)
-		t.Logf("%s: %d of %d instructions", name, fast.stats.native, fast.Retired())
+		t.Logf("%s: %d of %d instructions", name, fast.native, fast.Retired())
 	}
 }
