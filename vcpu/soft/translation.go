@@ -11,6 +11,7 @@ const (
 	codeBytes         = 32 << 20 // of a processor's translated code
 	translatedQuantum = 1 << 16  // instructions between two looks at the clock
 	salts             = 1 << jit.SaltBits
+	maskedAll         = 0x1f80 // MXCSR's masks
 )
 
 // unit is a block's translation, for one linear address, one table of the TLB and with or without
@@ -19,7 +20,7 @@ type unit struct {
 	block *block
 	rip   uint64
 	key   unitKey
-	entry uint32 // of its code
+	entry jit.Entry
 	next  uint32 // another one of the same block, 0 is none
 }
 
@@ -28,7 +29,8 @@ type unitKey uint8
 
 const (
 	unitVectors unitKey = 4
-	unitKeys            = 8
+	unitFloats  unitKey = 8 // and no floating-point exception is unmasked
+	unitKeys            = 16
 )
 
 // translation is what a processor that translates has beside its blocks.
@@ -92,6 +94,9 @@ func (c *CPU) unitKey() (key unitKey, ok bool) {
 	}
 	if c.cr0&(cr0EM|cr0TS)|c.cr4&cr4OSFXSR == cr4OSFXSR {
 		key |= unitVectors
+		if c.mxcsr&maskedAll == maskedAll {
+			key |= unitFloats
+		}
 	}
 	return key, c.flat && c.debug == nil
 }
@@ -131,7 +136,7 @@ func (c *CPU) unit(b *block, key unitKey) uint32 {
 	}
 	i := uint32(len(t.units))
 	entry, ok := t.code.Translate(&jit.Block{
-		RIP: c.rip, Insts: b.insts, Table: c.tableOffset(key), Vectors: key&unitVectors != 0, Unit: i,
+		RIP: c.rip, Insts: b.insts, Table: c.tableOffset(key), Vectors: key&unitVectors != 0, Floats: key&unitFloats != 0, Unit: i,
 	})
 	if !ok {
 		t.forget()
@@ -180,8 +185,7 @@ func (c *CPU) interpretBlock() {
 }
 
 // execute64 runs translated code until it has to be looked for.
-func (c *CPU) execute64(entry uint32, key unitKey) {
-	t := c.translation
+func (c *CPU) execute64(entry jit.Entry, key unitKey) {
 	for again := true; again; {
 		x := c.runCode(entry)
 		switch x.Kind {
@@ -192,13 +196,13 @@ func (c *CPU) execute64(entry uint32, key unitKey) {
 			c.rip = x.Target
 			entry, again = c.follow(x, key)
 		case jit.ExitInst:
-			entry, again = x.Resume(), c.interpret(x, &t.units[x.Unit])
+			entry, again = x.Resume(), c.interpret(x, key)
 		}
 	}
 }
 
 // runCode runs translated code once.
-func (c *CPU) runCode(entry uint32) *jit.Exit {
+func (c *CPU) runCode(entry jit.Entry) *jit.Exit {
 	const fixed = 2 | flagIF // of the host's flags
 	k := &c.control
 	k.Flags = c.arith() | fixed
@@ -212,22 +216,22 @@ func (c *CPU) runCode(entry uint32) *jit.Exit {
 }
 
 // follow finds the code that a jump goes to, and binds it to that.
-func (c *CPU) follow(x *jit.Exit, key unitKey) (entry uint32, ok bool) {
+func (c *CPU) follow(x *jit.Exit, key unitKey) (entry jit.Entry, ok bool) {
 	if c.budget <= 0 || c.pending.Load()&^c.ignore != 0 {
-		return 0, false
+		return entry, false
 	}
 	t := c.translation
 	from, flush := &t.units[x.Unit], t.flush
 	next := c.find()
 	if next == nil {
-		return 0, false // translated finds the same, and raises it
+		return entry, false // translated finds the same, and raises it
 	}
 	i := c.unit(next, key)
 	if i == 0 || t.flush != flush {
 		if i == 0 {
 			c.interpretBlock()
 		}
-		return 0, false
+		return entry, false
 	}
 	c.tag(key)
 	entry = t.units[i].entry
@@ -238,8 +242,8 @@ func (c *CPU) follow(x *jit.Exit, key unitKey) (entry uint32, ok bool) {
 }
 
 // interpret executes the instruction that translated code was left for. again says that the code behind it goes on.
-func (c *CPU) interpret(x *jit.Exit, u *unit) (again bool) {
-	b := u.block
+func (c *CPU) interpret(x *jit.Exit, key unitKey) (again bool) {
+	b := c.translation.units[x.Unit].block
 	in := &b.insts[x.Inst]
 	done := int64(x.Inst)
 	c.budget += b.count
@@ -265,6 +269,10 @@ func (c *CPU) interpret(x *jit.Exit, u *unit) (again bool) {
 	case done == b.count-1:
 		c.ignore = 0
 		c.budget -= b.count
+		return false
+	}
+	if now, _ := c.unitKey(); now != key {
+		c.retire(int(done + 1)) // MXCSR was loaded
 		return false
 	}
 	c.budget -= b.count

@@ -64,10 +64,15 @@ func (c *cache) setJump(i int, tag, code uint64) {
 	p[0], p[1] = tag, code
 }
 
-// Enter runs code from an offset until it is left, and returns by which exit. s is the state
-// pointer: c is part of what it points into.
-func (t *Translator) Enter(s unsafe.Pointer, c *Control, offset uint32) *Exit {
-	c.target = uint64(t.cache.address(int(offset)))
+// Enter runs code until it is left, and returns by which exit. s is the state pointer: c is part of
+// what it points into.
+func (t *Translator) Enter(s unsafe.Pointer, c *Control, e Entry) *Exit {
+	c.target = uint64(t.cache.address(int(e.offset)))
+	if e.vectors {
+		c.via = uint64(t.cache.address(t.viaLoad))
+	} else {
+		c.via = c.target
+	}
 	enter(s, t.cache.address(t.enterAt))
 	return &t.exits[uint32(c.exit)]
 }

@@ -25,4 +25,4 @@ func (*cache) setGuard(int, uint64)        {}
 func (*cache) setJump(int, uint64, uint64) {}
 
 // Enter is never called: New fails.
-func (t *Translator) Enter(unsafe.Pointer, *Control, uint32) *Exit { return &t.exits[0] }
+func (t *Translator) Enter(unsafe.Pointer, *Control, Entry) *Exit { return &t.exits[0] }

@@ -23,11 +23,19 @@ type Exit struct {
 	guard  int32  // its guard, -1 for a jump within the page
 	resume uint32 // offset of the code behind the instruction
 	site   int32  // of the access that missed, or -1
+
+	vectors bool // the code behind the instruction has the XMM registers loaded
 }
 
-// Resume is the offset of the code behind the instruction of an ExitInst that is not its
+// Resume is where to enter the code behind the instruction of an ExitInst that is not its
 // block's last.
-func (e *Exit) Resume() uint32 { return e.resume }
+func (e *Exit) Resume() Entry { return Entry{e.resume, e.vectors} }
+
+// Entry is a place where code may be entered.
+type Entry struct {
+	offset  uint32
+	vectors bool // with XMM registers loaded
+}
 
 // Missed tells that the exit is a look-up in the TLB that failed.
 func (e *Exit) Missed() bool { return e.site >= 0 }
@@ -37,8 +45,8 @@ func (e *Exit) Within() bool { return e.guard < 0 }
 
 // Bind has an ExitLink's jump go to the code at an offset; to another page, as long as the
 // epoch lasts.
-func (t *Translator) Bind(e *Exit, entry uint32, epoch uint64) {
-	t.patch(int(e.jump), int(entry))
+func (t *Translator) Bind(e *Exit, entry Entry, epoch uint64) {
+	t.patch(int(e.jump), int(entry.offset))
 	if e.guard >= 0 {
 		t.cache.setGuard(int(e.guard), -epoch)
 	}
@@ -46,8 +54,8 @@ func (t *Translator) Bind(e *Exit, entry uint32, epoch uint64) {
 
 // Remember has indirect jumps to a linear address go to the code at an offset, as long as
 // the salt lasts.
-func (t *Translator) Remember(rip, salt uint64, entry uint32) {
-	t.cache.setJump(int(rip&(jumpEntries-1)), -(rip + salt), uint64(t.cache.address(int(entry))))
+func (t *Translator) Remember(rip, salt uint64, entry Entry) {
+	t.cache.setJump(int(rip&(jumpEntries-1)), -(rip + salt), uint64(t.cache.address(int(entry.offset))))
 }
 
 // ForgetJumps makes salts usable anew.

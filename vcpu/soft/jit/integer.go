@@ -82,6 +82,18 @@ func integerPlan(in *decode.Inst) (p plan, ok bool) {
 		}
 	case decode.BSF, decode.BSR:
 		p.op, p.regChanged = wider(n, 0x0fbc+uint32(op-decode.BSF)), true
+	case decode.POPCNT, decode.LZCNT, decode.TZCNT:
+		p.op, p.regChanged = wider(n, [...]uint32{0x0fb8, 0x0fbd, 0x0fbc}[op-decode.POPCNT]), true
+		p.op.prefix, p.op.second = 0xf3, p.op.prefix
+		return p, vectorHost()
+	case decode.CRC32:
+		p.op, p.regChanged = wider(n, 0x0f38f1), true
+		if p.op.prefix, p.op.byte8 = 0xf2, in.MSize == 1; in.MSize == 1 {
+			p.op.bytes--
+		} else if in.MSize == 2 {
+			p.op.second = 0x66
+		}
+		return p, vectorHost()
 	case decode.MOVZX, decode.MOVSX:
 		p.op, p.regChanged = wider(n, 0x0fb6+8*uint32(op-decode.MOVZX)), true
 		if p.op.byte8 = in.MSize == 1; in.MSize == 2 {
@@ -167,7 +179,11 @@ func (t *Translator) plain(in *decode.Inst) bool {
 	case decode.LEA:
 		return t.leaInst(in)
 	}
-	if in.Op.Group() != decode.GroupInteger {
+	switch in.Op.Group() {
+	case decode.GroupInteger:
+	case decode.GroupSIMD:
+		return t.vector(in)
+	default:
 		return false
 	}
 	if in.Op == decode.MOV && in.Form == decode.FormMI && in.Prefix&decode.Mem == 0 && in.Size >= 4 {

@@ -27,7 +27,7 @@ const StateAlignment = 12
 // state.
 type Control struct {
 	stack, frame uint64 // Go's, while code runs
-	target       uint64 // where to enter
+	target, via  uint64 // where to enter, and what to execute before
 	Flags        uint64 // the arithmetic flags, going in and out
 	Budget       int64  // instructions, less one; code is not entered when it is negative
 	Attend       uint64 // bits of Pending that end a block
@@ -37,6 +37,8 @@ type Control struct {
 	temp         uint64
 	temp2        uint64
 	exit         uint64 // number of the exit taken
+	loaded       uint64 // 1 while the host has the guest's XMM registers and MXCSR
+	mxcsr        uint64 // Go's
 
 	// Masks for PEXT.
 	slotMask, alignedMask, bit6Mask, bit5Mask uint64
@@ -47,4 +49,5 @@ func (c *Control) Init() {
 	c.slotMask = (tlbSlots - 1) << 12
 	c.alignedMask = ^uint64(0xff0)
 	c.bit6Mask, c.bit5Mask = 63, 31
+	c.mxcsr = 0x1f80
 }

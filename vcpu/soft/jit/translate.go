@@ -8,6 +8,7 @@ type Block struct {
 	Insts   []decode.Inst
 	Table   int32  // offset from the state pointer of the TLB's table that its accesses use
 	Vectors bool   // XMM registers may be used
+	Floats  bool   // no floating-point exception is unmasked
 	Unit    uint32 // the caller's number for the translation
 }
 
@@ -18,20 +19,23 @@ type Translator struct {
 	cache   *cache
 	enterAt int // offset of the code that enters
 	exitAt  int // and of the one that leaves
+	loadAt  int // and of the one that loads XMM registers
+	viaLoad int // enters by that
 	begin   int // of the units' code
 	exits   []Exit
 	sites   []site
 	guards  int // in use
 
 	// Of the block under translation.
-	block  *Block
-	table  int32
-	inst   int    // index of the instruction
-	here   uint64 // its address
-	next   uint64 // address behind it
-	misses []miss
-	resume [maxInsts]uint32 // offset of the code behind each instruction
-	start  int
+	block   *Block
+	vectors bool // it uses XMM registers
+	table   int32
+	inst    int    // index of the instruction
+	here    uint64 // its address
+	next    uint64 // address behind it
+	misses  []miss
+	resume  [maxInsts]uint32 // offset of the code behind each instruction
+	start   int
 }
 
 // maxInsts is the longest block.
@@ -41,6 +45,7 @@ const maxInsts = 64
 type miss struct {
 	jump int // displacement to patch
 	exit Exit
+	back int // not an exit: XMM registers are loaded, and execution goes on here
 }
 
 // New makes a translator for a state of that layout with size bytes of code.
@@ -89,13 +94,18 @@ func (t *Translator) frame() {
 			t.load(h, t.register(uint8(g)))
 		}
 	}
-	t.rm(opcode{bytes: 0xff}, 4, t.field(controlTarget))
+	t.rm(opcode{bytes: 0xff}, 4, t.field(controlVia))
+	t.loadVectors()
+	t.viaLoad = t.pos
+	t.load(host14, t.field(controlTarget))
+	t.patch(t.jump(), t.loadAt)
 	t.exitAt = t.pos
 	for g, h := range pinned {
 		if h != noReg {
 			t.store(t.register(uint8(g)), h)
 		}
 	}
+	t.storeVectors()
 	t.mov(hostCX, hostSP)
 	from := func(offset int32) memory { return memory{base: hostCX, index: noReg, disp: t.control(offset)} }
 	t.load(hostSP, from(controlStack))
@@ -106,15 +116,18 @@ func (t *Translator) frame() {
 }
 
 // Translate makes a block's code. It is false if there is no room: then everything has to be
-// flushed first. The code may be entered at the offset returned.
-func (t *Translator) Translate(b *Block) (entry uint32, ok bool) {
+// flushed first. The code may be entered where it returns.
+func (t *Translator) Translate(b *Block) (entry Entry, ok bool) {
 	if len(t.code)-t.pos < maxUnit || t.guards+2 > t.cache.guards {
-		return 0, false
+		return entry, false
 	}
 	t.pos = (t.pos + 15) &^ 15
 	t.block, t.table, t.start = b, b.Table, t.pos
 	t.misses = t.misses[:0]
 	t.boundary()
+	if t.vectors = b.Vectors && vectorHost() && usesVectors(b.Insts); t.vectors {
+		t.needVectors()
+	}
 	t.next = b.RIP
 	flows := false
 	for i := range b.Insts {
@@ -138,7 +151,17 @@ func (t *Translator) Translate(b *Block) (entry uint32, ok bool) {
 	for i := range t.misses {
 		t.stub(&t.misses[i])
 	}
-	return uint32(t.start), !t.full
+	return Entry{offset: uint32(t.start)}, !t.full
+}
+
+// usesVectors reports instructions on vectors.
+func usesVectors(insts []decode.Inst) bool {
+	for i := range insts {
+		if insts[i].Op.Group() == decode.GroupSIMD {
+			return true
+		}
+	}
+	return false
 }
 
 // maxUnit is more than the longest block's code.
@@ -150,7 +173,7 @@ func (t *Translator) boundary() {
 	t.load32(host14, state(t.layout.Pending))
 	t.extract(host14, host14, t.control(controlAttend))
 	t.lea(hostCX, memory{base: hostCX, index: host14})
-	t.misses = append(t.misses, miss{t.unlessZero(), Exit{Kind: ExitBoundary, Unit: t.block.Unit, Target: t.block.RIP, site: -1}})
+	t.misses = append(t.misses, miss{jump: t.unlessZero(), exit: Exit{Kind: ExitBoundary, Unit: t.block.Unit, Target: t.block.RIP, site: -1}})
 	t.load(host15, t.field(controlBudget))
 	t.lea(host15, memory{base: host15, index: noReg, disp: -int32(len(t.block.Insts))})
 	t.store(t.field(controlBudget), host15)
@@ -158,7 +181,7 @@ func (t *Translator) boundary() {
 
 // leave has a jump leave for the interpreter to execute the instruction under way.
 func (t *Translator) leave(jump, site int) {
-	t.misses = append(t.misses, miss{jump, Exit{Kind: ExitInst, Unit: t.block.Unit, Inst: uint8(t.inst), Target: t.here, site: int32(site)}})
+	t.misses = append(t.misses, miss{jump: jump, exit: Exit{Kind: ExitInst, Unit: t.block.Unit, Inst: uint8(t.inst), Target: t.here, site: int32(site)}})
 }
 
 // interpret leaves for it here.
@@ -170,7 +193,7 @@ func (t *Translator) within(target uint64) bool { return (target^t.block.RIP)&^0
 // linked has a jump go on at an address in the block's page: it is bound to the block there when it is
 // first taken.
 func (t *Translator) linked(at int, target uint64) {
-	t.misses = append(t.misses, miss{at, Exit{Kind: ExitLink, Unit: t.block.Unit, Target: target, jump: uint32(at), guard: -1, site: -1}})
+	t.misses = append(t.misses, miss{jump: at, exit: Exit{Kind: ExitLink, Unit: t.block.Unit, Target: target, jump: uint32(at), guard: -1, site: -1}})
 }
 
 // link goes on at an address.
@@ -189,15 +212,20 @@ func (t *Translator) link(target uint64) {
 	away := t.unlessZero()
 	at := t.jump()
 	e.jump = uint32(at)
-	t.misses = append(t.misses, miss{away, e}, miss{at, e})
+	t.misses = append(t.misses, miss{jump: away, exit: e}, miss{jump: at, exit: e})
 }
 
 // stub emits what a jump out of the way goes to.
 func (t *Translator) stub(m *miss) {
 	t.patch(m.jump, t.pos)
+	if m.back != 0 {
+		t.relative(opcode{bytes: 0x8d, wide: true}, host14, m.back)
+		t.patch(t.jump(), t.loadAt)
+		return
+	}
 	e := m.exit
 	if e.Kind == ExitInst {
-		e.resume = t.resume[e.Inst]
+		e.resume, e.vectors = t.resume[e.Inst], t.vectors
 		if e.site >= 0 {
 			t.store(t.field(controlLinear), host15)
 		}
