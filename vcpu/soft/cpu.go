@@ -156,6 +156,7 @@ type CPU struct {
 	translation *translation // nil: the interpreter alone
 	control     jit.Control  // of translated code
 	native      int64        // instructions that it executed
+	raised      bool         // an exception since translated was entered: who schedules is asked
 }
 
 // x87State is the x87 and MMX state: physical registers, the top of stack in status

@@ -88,7 +88,7 @@ func newNativeRig(t testing.TB, wide bool) *nativeRig {
 		put(5, i, uint64(rigCode+i*4096)|inner&^pteW)
 	}
 	m := NewMachine(mem, frozenClock{})
-	c, err := m.NewCPU(CPUConfig{CPUs: 1, APIC: quietAPIC{}, JIT: testJIT})
+	c, err := newTestCPU(m, CPUConfig{CPUs: 1, APIC: quietAPIC{}})
 	require.NoError(t, err)
 	c.cr0 = cr0PE | cr0ET | cr0NE | cr0WP | cr0AM | cr0PG | cr0MP
 	c.cr4 = cr4PAE | cr4OSFXSR | cr4OSXMMEXCPT

@@ -111,6 +111,7 @@ func (c *CPU) Retired() uint64 { return c.limit - uint64(c.budget) }
 // except delivers what c.fault holds.
 func (c *CPU) except() {
 	c.smc = false
+	c.raised = true
 	if c.debug != nil && c.debugFault() {
 		return
 	}

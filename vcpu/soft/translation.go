@@ -153,7 +153,8 @@ func (c *CPU) unit(b *block, key unitKey) uint32 {
 // translated runs like loop, hot blocks by their translations.
 func (c *CPU) translated() {
 	t := c.translation
-	for c.budget > 0 && c.pending.Load()&^c.ignore == 0 && !c.halted && !c.shutdown {
+	c.raised = false
+	for !c.raised && c.budget > 0 && c.pending.Load()&^c.ignore == 0 && !c.halted && !c.shutdown {
 		key, ok := c.unitKey()
 		if !ok {
 			c.loop()
@@ -180,8 +181,11 @@ func (c *CPU) translated() {
 func (c *CPU) interpretBlock() {
 	budget := c.budget
 	c.grant(1)
+	limit := c.limit
 	c.loop()
-	c.grant(budget - (1 - c.budget))
+	if c.limit == limit { // else an instruction used the budget up
+		c.grant(budget - (1 - c.budget))
+	}
 }
 
 // execute64 runs translated code until it has to be looked for.

@@ -9,13 +9,23 @@ import (
 	"gvmm/vcpu"
 )
 
-// testJIT is what the tests' processors run by: GVMM_JIT=on runs all tests with translation.
+// testJIT is what the tests' processors run by: GVMM_JIT=on runs all tests by translations, from each block's first run on.
 var testJIT = func() vcpu.JIT {
 	if os.Getenv("GVMM_JIT") == "on" {
 		return vcpu.JITOn
 	}
 	return vcpu.JITOff
 }()
+
+// newTestCPU adds a processor that runs by testJIT.
+func newTestCPU(m *Machine, config CPUConfig) (*CPU, error) {
+	config.JIT = testJIT
+	c, err := m.NewCPU(config)
+	if err == nil && c.translation != nil {
+		c.translation.hot = 0
+	}
+	return c, err
+}
 
 func TestLoopsRunTheSameTranslated(t *testing.T) {
 	code := assemble(t, "testdata/loops.S")
