@@ -142,7 +142,7 @@ func (r *nativeRig) loop(c *difftest.Case, host *difftest.Result) (out difftest.
 			if p.one() { // POPF set TF
 				return true
 			}
-		} else if p.loop(); !p.shutdown {
+		} else if p.blocks(); !p.shutdown {
 			return true
 		}
 		p.shutdown = false

@@ -75,16 +75,21 @@ func (c *CPU) Slice(n int64) error {
 				continue
 			}
 		}
-		if c.translation != nil {
-			c.translated()
-		} else {
-			c.loop()
-		}
+		c.blocks()
 		if c.shutdown {
 			return c.failure("triple fault")
 		}
 	}
 	return c.debugStop()
+}
+
+// blocks runs blocks by the engine that there is, until something wants to be looked at.
+func (c *CPU) blocks() {
+	if c.translation != nil {
+		c.translated()
+	} else {
+		c.loop()
+	}
 }
 
 // quantum is how many instructions run between two looks at the clock.

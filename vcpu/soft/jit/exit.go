@@ -87,14 +87,14 @@ type site struct {
 const maxMoves = 4
 
 // Relocate has the access that missed assume the slot of its linear address from now on, or
-// any slot if it keeps changing.
+// any slot if it keeps changing or is not aligned.
 func (t *Translator) Relocate(e *Exit, linear uint64) {
 	s := &t.sites[e.site]
 	slot := uint16(linear >> 12 & (tlbSlots - 1))
 	if s.roaming || s.slot == slot && s.moves > 0 {
 		return
 	}
-	if s.moves == maxMoves {
+	if s.moves == maxMoves || !s.access.aligned && linear&uint64(s.access.size-1) != 0 {
 		t.roam(e, s)
 		return
 	}
@@ -122,11 +122,21 @@ func (t *Translator) roam(e *Exit, s *site) {
 	t.load(host14, memory{base: host14, index: noReg, disp: s.table + t.layout.TLBHost})
 	t.not(hostCX)
 	t.lea(host15, memory{base: host15, index: hostCX, disp: 1})
-	t.judge(s.access, host15)
-	away := t.unlessZero()
+	var away []int
+	if s.access.aligned || s.access.size == 1 {
+		t.judge(s.access, host15)
+	} else {
+		t.page(hostCX, host15)
+		away = append(away, t.unlessZero())
+		t.lea(hostCX, memory{base: host15, index: noReg, disp: int32(s.access.size) - 1})
+		t.page(hostCX, hostCX)
+	}
+	away = append(away, t.unlessZero())
 	t.mov(hostCX, host15)
 	t.patch(t.jump(), int(s.hit))
-	t.patch(away, t.pos)
+	for _, at := range away {
+		t.patch(at, t.pos)
+	}
 	t.store32(t.field(controlExit), uint32(len(t.exits)))
 	t.exits = append(t.exits, *e)
 	t.exits[len(t.exits)-1].site = -1

@@ -41,13 +41,16 @@ type Control struct {
 	mxcsr        uint64 // Go's
 
 	// Masks for PEXT.
-	slotMask, alignedMask, bit6Mask, bit5Mask uint64
+	slotMask, bit6Mask, bit5Mask uint64
+	masks                        [5]uint64 // of what is wrong with an offset in a page, by log2 of the size
 }
 
 // Init sets what never changes.
 func (c *Control) Init() {
 	c.slotMask = (tlbSlots - 1) << 12
-	c.alignedMask = ^uint64(0xff0)
+	for i := range c.masks {
+		c.masks[i] = ^uint64(0xfff) | (1<<i - 1)
+	}
 	c.bit6Mask, c.bit5Mask = 63, 31
 	c.mxcsr = 0x1f80
 }

@@ -1,6 +1,10 @@
 package jit
 
-import "gvmm/vcpu/soft/decode"
+import (
+	"math/bits"
+
+	"gvmm/vcpu/soft/decode"
+)
 
 // Guest registers as decode numbers them.
 const (
@@ -141,15 +145,11 @@ func (t *Translator) probe(a access) {
 	t.leave(miss, len(t.sites)-1)
 }
 
-// judge makes RCX zero if an access at an offset from its page's start lies in the page.
+// judge makes RCX zero if an access at an offset from its page's start lies in the page and is aligned to its size.
 func (t *Translator) judge(a access, offset reg) {
-	switch {
-	case a.aligned:
-		t.extract(hostCX, offset, t.control(controlAligned))
-	case a.size == 1:
+	if a.size == 1 {
 		t.page(hostCX, offset)
-	default:
-		t.lea(hostCX, memory{base: offset, index: noReg, disp: int32(a.size) - 1})
-		t.page(hostCX, hostCX)
+	} else {
+		t.extract(hostCX, offset, t.control(controlMasks)+8*int32(bits.TrailingZeros8(a.size)))
 	}
 }
