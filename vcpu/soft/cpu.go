@@ -155,6 +155,7 @@ type CPU struct {
 
 	translation *translation // nil: the interpreter alone
 	control     jit.Control  // of translated code
+	journal     *journal     // of what is written the slow way, or nil
 	native      int64        // instructions that it executed
 	raised      bool         // an exception since translated was entered: who schedules is asked
 }

@@ -79,6 +79,9 @@ func (c *CPU) Slice(n int64) error {
 		if c.shutdown {
 			return c.failure("triple fault")
 		}
+		if c.translation != nil && c.translation.check != nil && c.translation.check.failed != nil {
+			return c.translation.check.failed
+		}
 	}
 	return c.debugStop()
 }

@@ -22,6 +22,8 @@ type unit struct {
 	key   unitKey
 	entry jit.Entry
 	next  uint32 // another one of the same block, 0 is none
+
+	native uint64 // bits of the instructions that it has code for
 }
 
 // unitKey is what a translation takes for granted: the TLB's table, and in bit 2 that vectors may be used.
@@ -36,10 +38,10 @@ const (
 // translation is what a processor that translates has beside its blocks.
 type translation struct {
 	code  *jit.Translator
-	units []unit // the first is none
-	flush uint32 // changes when units is emptied
-	check bool
-	hot   uint32 // how often a block is interpreted first
+	units []unit   // the first is none
+	flush uint32   // changes when units is emptied
+	check *checker // with JITCheck
+	hot   uint32   // how often a block is interpreted first
 
 	generation uint64 // of CPU.flush, that epochs and salts are for
 	epoch      uint64 // the last one given
@@ -58,7 +60,10 @@ func (c *CPU) startTranslating(mode vcpu.JIT) error {
 		return err
 	}
 	c.control.Init()
-	c.translation = &translation{code: code, units: make([]unit, 1, 1024), flush: 1, check: mode == vcpu.JITCheck, hot: hotRuns}
+	c.translation = &translation{code: code, units: make([]unit, 1, 1024), flush: 1, hot: hotRuns}
+	if mode == vcpu.JITCheck {
+		c.translation.check = new(checker)
+	}
 	return nil
 }
 
@@ -143,7 +148,7 @@ func (c *CPU) unit(b *block, key unitKey) uint32 {
 		c.stats.codeFlushes.Add(1)
 		return 0
 	}
-	t.units = append(t.units, unit{b, c.rip, key, entry, b.unit})
+	t.units = append(t.units, unit{b, c.rip, key, entry, b.unit, t.code.Native()})
 	b.unit = i
 	c.stats.translations.Add(1)
 	c.stats.code.Store(uint64(t.code.Used()))
@@ -171,6 +176,10 @@ func (c *CPU) translated() {
 			continue
 		}
 		c.tag(key)
+		if t.check != nil {
+			c.checkUnit(i, key)
+			continue
+		}
 		entry := t.units[i].entry
 		t.code.Remember(c.rip, c.control.Salt, entry)
 		c.execute64(entry, key)

@@ -36,6 +36,7 @@ type Translator struct {
 	misses  []miss
 	resume  [maxInsts]uint32 // offset of the code behind each instruction
 	start   int
+	native  uint64 // bits of the instructions that there is code for
 }
 
 // maxInsts is the longest block.
@@ -123,7 +124,7 @@ func (t *Translator) Translate(b *Block) (entry Entry, ok bool) {
 	}
 	t.pos = (t.pos + 15) &^ 15
 	t.block, t.table, t.start = b, b.Table, t.pos
-	t.misses = t.misses[:0]
+	t.misses, t.native = t.misses[:0], ^uint64(0)
 	t.boundary()
 	if t.vectors = b.Vectors && vectorHost() && usesVectors(b.Insts); t.vectors {
 		t.needVectors()
@@ -185,7 +186,13 @@ func (t *Translator) leave(jump, site int) {
 }
 
 // interpret leaves for it here.
-func (t *Translator) interpret() { t.leave(t.jump(), -1) }
+func (t *Translator) interpret() {
+	t.native &^= 1 << t.inst
+	t.leave(t.jump(), -1)
+}
+
+// Native has a bit for each instruction of the last block translated that is not always left to the interpreter.
+func (t *Translator) Native() uint64 { return t.native }
 
 // within reports that an address lies in the block's page.
 func (t *Translator) within(target uint64) bool { return (target^t.block.RIP)&^0xfff == 0 }
