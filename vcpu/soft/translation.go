@@ -42,6 +42,7 @@ type translation struct {
 	flush uint32   // changes when units is emptied
 	check *checker // with JITCheck
 	hot   uint32   // how often a block is interpreted first
+	exact bool     // every block looks whether it may run, as the interpreter does: slices end where its do
 
 	generation uint64 // of CPU.flush, that epochs and salts are for
 	epoch      uint64 // the last one given
@@ -60,7 +61,7 @@ func (c *CPU) startTranslating(mode vcpu.JIT) error {
 		return err
 	}
 	c.control.Init()
-	c.translation = &translation{code: code, units: make([]unit, 1, 1024), flush: 1, hot: hotRuns}
+	c.translation = &translation{code: code, units: make([]unit, 1, 1024), flush: 1, hot: hotRuns, exact: c.config.Virtual || mode == vcpu.JITCheck}
 	if mode == vcpu.JITCheck {
 		c.translation.check = new(checker)
 	}
@@ -249,7 +250,7 @@ func (c *CPU) follow(x *jit.Exit, key unitKey) (entry jit.Entry, ok bool) {
 	c.tag(key)
 	entry = t.units[i].entry
 	if !x.Within() || from.block.key != dead && c.linkable(from.block, from.rip, next) {
-		t.code.Bind(x, entry, c.control.Epoch)
+		t.code.Bind(x, entry, c.control.Epoch, x.Within() && !t.exact && c.rip >= from.rip+uint64(from.block.bytes))
 	}
 	return entry, true
 }

@@ -29,12 +29,13 @@ type Exit struct {
 
 // Resume is where to enter the code behind the instruction of an ExitInst that is not its
 // block's last.
-func (e *Exit) Resume() Entry { return Entry{e.resume, e.vectors} }
+func (e *Exit) Resume() Entry { return Entry{offset: e.resume, vectors: e.vectors} }
 
 // Entry is a place where code may be entered.
 type Entry struct {
 	offset  uint32
-	vectors bool // with XMM registers loaded
+	inner   uint32 // of a block: behind the look whether it may run
+	vectors bool   // with XMM registers loaded
 }
 
 // Missed tells that the exit is a look-up in the TLB that failed.
@@ -44,9 +45,13 @@ func (e *Exit) Missed() bool { return e.site >= 0 }
 func (e *Exit) Within() bool { return e.guard < 0 }
 
 // Bind has an ExitLink's jump go to the code at an offset; to another page, as long as the
-// epoch lasts.
-func (t *Translator) Bind(e *Exit, entry Entry, epoch uint64) {
-	t.patch(int(e.jump), int(entry.offset))
+// epoch lasts. ahead says that nobody has to look there whether the block may run: of every loop, one jump must.
+func (t *Translator) Bind(e *Exit, entry Entry, epoch uint64, ahead bool) {
+	if ahead {
+		t.patch(int(e.jump), int(entry.inner))
+	} else {
+		t.patch(int(e.jump), int(entry.offset))
+	}
 	if e.guard >= 0 {
 		t.cache.setGuard(int(e.guard), -epoch)
 	}

@@ -36,6 +36,7 @@ type Translator struct {
 	misses  []miss
 	resume  [maxInsts]uint32 // offset of the code behind each instruction
 	start   int
+	inner   int    // behind the look at its start
 	native  uint64 // bits of the instructions that there is code for
 }
 
@@ -152,7 +153,7 @@ func (t *Translator) Translate(b *Block) (entry Entry, ok bool) {
 	for i := range t.misses {
 		t.stub(&t.misses[i])
 	}
-	return Entry{offset: uint32(t.start)}, !t.full
+	return Entry{offset: uint32(t.start), inner: uint32(t.inner)}, !t.full
 }
 
 // usesVectors reports instructions on vectors.
@@ -175,6 +176,7 @@ func (t *Translator) boundary() {
 	t.extract(host14, host14, t.control(controlAttend))
 	t.lea(hostCX, memory{base: hostCX, index: host14})
 	t.misses = append(t.misses, miss{jump: t.unlessZero(), exit: Exit{Kind: ExitBoundary, Unit: t.block.Unit, Target: t.block.RIP, site: -1}})
+	t.inner = t.pos
 	t.load(host15, t.field(controlBudget))
 	t.lea(host15, memory{base: host15, index: noReg, disp: -int32(len(t.block.Insts))})
 	t.store(t.field(controlBudget), host15)
