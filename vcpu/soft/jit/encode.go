@@ -173,8 +173,11 @@ func (a *assembler) constant(to reg, v uint64) {
 }
 
 // loadFar loads from the state with a displacement of 32 bits in any case, 4 bytes from the start.
-func (a *assembler) loadFar(to reg, offset int32) {
-	a.emit(0x48|byte(to>>3)<<2, 0x8b, 0x84|byte(to&7)<<3, 0x24)
+func (a *assembler) loadFar(to reg, offset int32) { a.opFar(0x8b, to, offset) }
+
+// opFar is any operation like that.
+func (a *assembler) opFar(op byte, to reg, offset int32) {
+	a.emit(0x48|byte(to>>3)<<2, op, 0x84|byte(to&7)<<3, 0x24)
 	a.imm(uint64(offset), 4)
 }
 

@@ -1,5 +1,7 @@
 package jit
 
+import "gvmm/vcpu/soft/decode"
+
 // ExitKind says why code was left.
 type ExitKind uint8
 
@@ -86,6 +88,8 @@ type site struct {
 	slot          uint16
 	moves         uint8 // how often it turned to another slot
 	roaming       bool
+	plain         bool        // it changes the host's flags
+	writer        decode.Inst // by which they are computed again
 }
 
 // maxMoves is how often a site may change its slot before it looks any up.
@@ -99,7 +103,7 @@ func (t *Translator) Relocate(e *Exit, linear uint64) {
 	if s.roaming || s.slot == slot && s.moves > 0 {
 		return
 	}
-	if s.moves == maxMoves || !s.access.aligned && linear&uint64(s.access.size-1) != 0 {
+	if s.moves == maxMoves || !s.access.aligned && !s.plain && linear&uint64(s.access.size-1) != 0 {
 		t.roam(e, s)
 		return
 	}
@@ -120,6 +124,14 @@ func (t *Translator) roam(e *Exit, s *site) {
 	}
 	s.roaming = true
 	begin := t.pos
+	if s.plain {
+		away := t.roamPlain(s)
+		t.patch(t.jump(), int(s.hit))
+		t.patch(away, t.pos)
+		t.recompute(&s.writer)
+		t.leaveRoaming(e, s, begin)
+		return
+	}
 	t.extract(hostCX, host15, t.control(controlSlot))
 	t.rm(opcode{bytes: 0x8d}, hostCX, memory{base: noReg, index: hostCX, scale: 2})
 	t.lea(host14, memory{base: hostSP, index: hostCX, scale: 3})
@@ -142,6 +154,11 @@ func (t *Translator) roam(e *Exit, s *site) {
 	for _, at := range away {
 		t.patch(at, t.pos)
 	}
+	t.leaveRoaming(e, s, begin)
+}
+
+// leaveRoaming emits the exit of a look-up that begins at an offset, and has the site begin with that.
+func (t *Translator) leaveRoaming(e *Exit, s *site, begin int) {
 	t.store32(t.field(controlExit), uint32(len(t.exits)))
 	t.exits = append(t.exits, *e)
 	t.exits[len(t.exits)-1].site = -1

@@ -132,12 +132,17 @@ func (t *Translator) probe(a access) {
 		tag = t.layout.TLBWrite
 	}
 	s := site{at: uint32(t.pos), tag: tag, access: a, table: t.table}
-	s.tagAt = uint32(t.pos + 4)
-	t.loadFar(hostCX, t.table+tag)
-	t.not(hostCX)
-	t.lea(host14, memory{base: host15, index: hostCX, disp: 1})
-	t.judge(a, host14)
-	miss := t.unlessZero()
+	var miss int
+	if s.plain = t.writers[t.inst] != nil && !a.aligned; s.plain {
+		miss = t.probePlain(&s)
+	} else {
+		s.tagAt = uint32(t.pos + 4)
+		t.loadFar(hostCX, t.table+tag)
+		t.not(hostCX)
+		t.lea(host14, memory{base: host15, index: hostCX, disp: 1})
+		t.judge(a, host14)
+		miss = t.unlessZero()
+	}
 	s.hostAt = uint32(t.pos + 4)
 	t.loadFar(hostCX, t.table+t.layout.TLBHost)
 	s.hit = uint32(t.pos)

@@ -36,8 +36,9 @@ type Translator struct {
 	misses  []miss
 	resume  [maxInsts]uint32 // offset of the code behind each instruction
 	start   int
-	inner   int    // behind the look at its start
-	native  uint64 // bits of the instructions that there is code for
+	inner   int                    // behind the look at its start
+	writers [maxInsts]*decode.Inst // of flags, by which look-ups may change the host's
+	native  uint64                 // bits of the instructions that there is code for
 }
 
 // maxInsts is the longest block.
@@ -130,6 +131,7 @@ func (t *Translator) Translate(b *Block) (entry Entry, ok bool) {
 	if t.vectors = b.Vectors && vectorHost() && usesVectors(b.Insts); t.vectors {
 		t.needVectors()
 	}
+	t.planLookups(b.Insts)
 	t.next = b.RIP
 	flows := false
 	for i := range b.Insts {
@@ -237,6 +239,12 @@ func (t *Translator) stub(m *miss) {
 		e.resume, e.vectors = t.resume[e.Inst], t.vectors
 		if e.site >= 0 {
 			t.store(t.field(controlLinear), host15)
+		}
+		if w := t.writers[e.Inst]; w != nil {
+			t.recompute(w)
+			if e.site >= 0 {
+				t.sites[e.site].writer = *w
+			}
 		}
 	}
 	t.store32(t.field(controlExit), uint32(len(t.exits)))
