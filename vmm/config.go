@@ -18,13 +18,14 @@ var ErrConfig = errors.New("vmm: configuration")
 
 // Config is what a machine is built from. Image is required.
 type Config struct {
-	Image   string // path of a kernel image
-	Initrd  string // path of an initial RAM disk; "" is none
-	Command string // its command line
-	Memory  uint64 // bytes of RAM [512 MiB for a Linux kernel, 64 MiB for others]
-	CPUs    int    // [1]
-	Disks   []Disk
-	Queues  int // request queues of each disk [1]
+	Image    string // path of a kernel image, or of a disk, which is then the first one, /dev/vda, and booted from
+	Initrd   string // path of an initial RAM disk; "" is none
+	Command  string // its command line
+	Memory   uint64 // bytes of RAM [512 MiB for a Linux kernel, 64 MiB for others]
+	CPUs     int    // [1]
+	Disks    []Disk
+	Queues   int // request queues of each disk [1]
+	Networks []Network
 
 	// Boot is how the kernel is entered; boot.WayAuto takes the fastest way that it offers.
 	Boot boot.Way
@@ -34,6 +35,10 @@ type Config struct {
 	Kernel  *boot.Source
 	Initrds []boot.Source
 	Found   string
+	// WriteImage lets the guest write to an Image that is a raw disk. Booting, if set, is told what is booted from an
+	// Image that is a disk, in one line.
+	WriteImage bool
+	Booting    func(what string)
 	// Defaults completes a Linux kernel's command line: what came with it, then the words of
 	// LinuxDefaults, then Command. Without it Command is all.
 	Defaults bool
@@ -49,6 +54,9 @@ type Config struct {
 	Kick bool
 	// IOMMU puts every device behind the remapping unit for DMA too: drivers must accept ACCESS_PLATFORM.
 	IOMMU bool
+	// Entropy says whether there is a virtio-rng device; Console, if set, adds a virtio console.
+	Entropy Entropy
+	Console *Console
 	// Edu adds the edu device.
 	Edu bool
 	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.
@@ -144,5 +152,5 @@ func (c *Config) check() error {
 	case c.queues() > 16:
 		return fmt.Errorf("%w: %d queues a disk; 16 can be had", ErrConfig, c.Queues)
 	}
-	return nil
+	return c.checkNetworks()
 }

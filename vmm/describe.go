@@ -85,7 +85,7 @@ func describe(r boot.Region, what string) Range {
 // describeKASLR says who has randomised a Linux kernel.
 func (m *Machine) describeKASLR() string {
 	switch e := m.entry; {
-	case e.KASLR != 0 || e.Moved != 0:
+	case e.Randomised:
 		return fmt.Sprintf("linear addresses %#x higher, physical ones %#x", e.KASLR, e.Moved)
 	case e.Way == boot.WayBzImage:
 		return "left to the kernel's own code"

@@ -11,6 +11,7 @@ import (
 const (
 	localAPICBase = 0xFEE0_0000
 	lineSCI       = 9
+	addressBits   = 46 // of the software CPU's physical addresses
 )
 
 // inform writes what firmware leaves for a kernel, and returns the address of what its
@@ -53,11 +54,15 @@ func (m *Machine) memoryMap() []boot.Region {
 
 // acpi is the machine as its tables describe it.
 func (m *Machine) acpi() boot.ACPI {
-	return boot.ACPI{
+	a := boot.ACPI{
 		CPUs: m.config.CPUs, LocalAPIC: localAPICBase, IOAPIC: irqchip.IOAPICBase,
 		PM: portPM, SCI: lineSCI, SleepOff: platform.SleepOff, Reset: portReset,
 		COM1: portCOM1, RTC: platform.PortCMOS, Panic: portPanic,
 		Window: boot.Region{Base: barBase, Size: doorbellBase - barBase},
 		ECAM:   boot.Region{Base: ecamBase, Size: ecamBytes},
 	}
+	if m.config.IOMMU {
+		a.DMAR = boot.DMAR{Base: iommuBase, Width: addressBits, IOAPIC: uint16(ioapicRID)}
+	}
+	return a
 }

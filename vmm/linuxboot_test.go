@@ -213,3 +213,41 @@ func TestALinuxPanicIsTold(t *testing.T) {
 		})
 	}
 }
+
+// lines tells when what is written has a line for the nth time.
+type lines struct {
+	bytes.Buffer
+	line string
+	n    int
+	told func()
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	n, err := l.Buffer.Write(p)
+	if bytes.Count(l.Bytes(), []byte(l.line)) >= l.n {
+		l.told()
+	}
+	return n, err
+}
+
+func TestLinuxThatRestartsIsLoadedAnew(t *testing.T) {
+	kernel := boot.Bytes("kernel", testKernel(t))
+	initrd, _ := reportingInitrd(t, "reboot -f")
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	defer cancel()
+	out := &lines{line: "\necam 1", n: 2, told: cancel}
+	m := newMachine(t, Config{
+		Kernel: &kernel, Defaults: true, Accel: vcpu.AccelSoft, Serial: out, Initrds: []boot.Source{boot.Bytes("initrd", initrd)},
+	})
+	_, err := m.Run(ctx)
+	require.ErrorIs(t, err, context.Canceled, out.String())
+	require.Equal(t, 1, m.Report().Resets)
+	var places []uint64
+	rest := out.String()
+	for range 2 {
+		places = append(places, linuxWord(t, rest, "text ", 16))
+		_, rest, _ = strings.Cut(rest, "\ntext ")
+	}
+	require.NotEqual(t, places[0], places[1], "one of 500 runs may draw the same place twice")
+	require.EqualValues(t, linkedAt+m.entry.KASLR, places[1])
+}

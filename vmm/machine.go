@@ -24,14 +24,16 @@ import (
 
 // Machine is one virtual machine. Make it with New, Run it once, Close it.
 type Machine struct {
-	config      Config
-	probe       *hw.Probe
-	kernel      *kernel
-	why         string       // the engine was chosen; "": it was asked for
-	disks       []disk.Image // of config.Disks, open as long as the machine
-	guestErrors errorLog
-	input       input
-	stop        atomic.Bool
+	config       Config
+	probe        *hw.Probe
+	kernel       *kernel
+	why          string       // the engine was chosen; "": it was asked for
+	disks        []disk.Image // of config.Disks, open as long as the machine
+	cards        []*card      // of config.Networks, likewise
+	guestErrors  errorLog
+	input        input // of COM1
+	consoleInput input
+	stop         atomic.Bool
 
 	board // replaced by a reset
 
@@ -72,18 +74,34 @@ func New(c Config) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{config: c}
-	var err error
-	if m.kernel, err = openKernel(&m.config); err != nil {
-		return nil, err
-	}
-	if err = m.openDisks(); err == nil {
-		err = m.build()
-	}
-	if err != nil {
+	if err := m.open(); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// open opens what the machine is made of, and builds it.
+func (m *Machine) open() error {
+	fromDisk, err := m.config.diskImage()
+	if err != nil {
+		return err
+	}
+	if err := m.openDisks(); err != nil {
+		return err
+	}
+	if fromDisk {
+		if err := m.config.bootFrom(m.disks[0]); err != nil {
+			return err
+		}
+	}
+	if err := m.openNetworks(); err != nil {
+		return err
+	}
+	if m.kernel, err = openKernel(&m.config); err != nil {
+		return err
+	}
+	return m.build()
 }
 
 func (m *Machine) build() error {
@@ -115,6 +133,17 @@ func (m *Machine) build() error {
 			return err
 		}
 	}
+	for i := range m.config.Networks {
+		if err := m.addNetwork(i); err != nil {
+			return err
+		}
+	}
+	if err := m.addEntropy(); err != nil {
+		return err
+	}
+	if err := m.addConsole(); err != nil {
+		return err
+	}
 	if m.config.Edu {
 		if err := m.addEdu(); err != nil {
 			return err
@@ -138,7 +167,7 @@ func (m *Machine) build() error {
 // addPorts makes what every machine has in its I/O space, and what the engine adds.
 func (m *Machine) addPorts() error {
 	m.serial = serial.NewPort(serial.Config{Out: m.config.Serial, IRQ: m.engine.line(4), Room: m.input.wake})
-	m.input.port.Store(m.serial)
+	m.input.connect(m.serial)
 	reset := platform.NewReset(m.reset)
 	fw := platform.NewFwCfg(platform.FwCfgConfig{
 		CPUs: m.config.CPUs, RAM: m.config.Memory, Command: &platform.Blob{Data: []byte(m.config.Command)}, Memory: m.engine.dma(),
@@ -177,7 +206,10 @@ func (m *Machine) Way() vcpu.Way { return m.engine.way() }
 func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	release := context.AfterFunc(ctx, func() { m.end(0, ctx.Err()) })
 	defer release()
-	defer m.input.start(m)()
+	defer m.input.start(m.config.Input)()
+	if m.config.Console != nil {
+		defer m.consoleInput.start(m.config.Console.In)()
+	}
 	for m.runCPUs(); m.restarts(); m.runCPUs() {
 		if err := m.restart(); err != nil {
 			m.end(0, fmt.Errorf("vmm: after the guest's reset: %w", err))
@@ -271,6 +303,7 @@ func (m *Machine) Close() error {
 	if m.kernel != nil {
 		errs = append(errs, m.kernel.close())
 	}
+	errs = append(errs, m.closeNetworks()...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("vmm: closing: %w", err)
 	}

@@ -39,8 +39,10 @@ type Report struct {
 	Devices       map[string]uint64 `json:"device_exits"` // user-space exits by device
 	Coalesced     uint64            `json:"coalesced"`    // posts that needed no notification
 	Notifications uint64            `json:"notifications"`
-	Faults        []Fault           `json:"faults,omitempty"` // the last that the remapping unit refused
+	Refused       []Refused         `json:"refused,omitempty"` // by the remapping unit, of the whole run
+	Faults        []Fault           `json:"faults,omitempty"`  // the last of them
 	GuestErrors   []string          `json:"guest_errors,omitempty"`
+	Networks      []NetworkReport   `json:"networks,omitempty"` // of the whole run
 	Probe         *hw.Probe         `json:"probe,omitempty"`
 
 	// KickRatio is the median latency as a ratio to the probe's kick that rewrites registers, of the same run.
@@ -66,6 +68,15 @@ type Fault struct {
 	Address   string `json:"address,omitempty"` // of DMA
 	Write     bool   `json:"write,omitempty"`
 	Reason    string `json:"reason"`
+}
+
+// Refused counts the requests of one requester that the remapping unit refused for one reason.
+type Refused struct {
+	Requester string `json:"requester"`
+	Device    string `json:"device,omitempty"` // what has that id
+	Domain    uint16 `json:"domain"`           // that the requester belonged to last: its tenant
+	Reason    string `json:"reason"`
+	Count     uint64 `json:"count"`
 }
 
 // What says what was refused: an interrupt's index, or DMA and its address.
@@ -139,6 +150,7 @@ func (m *Machine) Report() *Report {
 		Coalesced:     end.iommu.Coalesced - begin.iommu.Coalesced,
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
 		GuestErrors:   m.guestErrors.list(),
+		Networks:      m.networks(),
 		Probe:         m.probe,
 	}
 	for _, l := range m.logs {
@@ -148,7 +160,7 @@ func (m *Machine) Report() *Report {
 	if r.Completions > 0 {
 		r.ExitsPerCompletion = float64(r.total()) / float64(r.Completions)
 	}
-	r.Faults = m.faults()
+	r.Refused, r.Faults = m.refused(), m.faults()
 	r.Latency = m.latency()
 	if m.probe != nil && m.probe.Kick.P50 > 0 {
 		r.KickRatio = float64(r.Latency.P50) / float64(m.probe.Kick.P50)

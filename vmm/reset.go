@@ -79,5 +79,6 @@ func (m *Machine) restart() error {
 	m.mu.Unlock()
 	m.config.Probe = m.probe
 	defer m.input.wake()
+	defer m.consoleInput.wake()
 	return m.build()
 }

@@ -17,7 +17,11 @@ func console(cmd *cobra.Command, c *vmm.Config, leave func()) (io.Closer, error)
 		c.Input = cmd.InOrStdin()
 		return io.NopCloser(nil), nil
 	}
-	t, err := terminal.New(terminal.Config{In: in, Message: cmd.ErrOrStderr(), Leave: leave})
+	config := terminal.Config{In: in, Message: cmd.ErrOrStderr(), Leave: leave}
+	if c.Console != nil {
+		config.Resized = c.Console.Resize
+	}
+	t, err := terminal.New(config)
 	if err != nil {
 		return nil, err
 	}

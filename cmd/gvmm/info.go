@@ -32,6 +32,7 @@ type hostInfo struct {
 	Memory   uint64    `json:"memory_bytes"`
 	Way      string    `json:"way"` // how user interrupts would go
 	Probe    *hw.Probe `json:"probe,omitempty"`
+	IOMMU    unitInfo  `json:"iommu"`
 }
 
 func infoCommand() *cobra.Command {
@@ -63,7 +64,7 @@ func gatherInfo(path string) hostInfo {
 	host := kvm.DescribeHost(os.DirFS("/"))
 	info := hostInfo{
 		KVM: host.Kind.String(), APICv: host.APICv, IPIv: host.IPIv, UINTR: cpuHasUINTR(), IOURing: hasIOURing(),
-		CPUs: runtime.NumCPU(), Way: vcpu.WayNone.String(),
+		CPUs: runtime.NumCPU(), Way: vcpu.WayNone.String(), IOMMU: describeUnit(),
 	}
 	var s unix.Sysinfo_t
 	if unix.Sysinfo(&s) == nil {
@@ -143,6 +144,7 @@ func printInfo(w io.Writer, i hostInfo) {
 		trial("kick and rewrite", p.Kick)
 		t.AppendRow([]any{"exit-free", yes[p.ExitFree] + ", measured"})
 	}
+	i.IOMMU.print(t)
 	t.Render()
 	if i.Why != "" {
 		fmt.Fprintln(w, i.Why)

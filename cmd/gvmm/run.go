@@ -38,10 +38,13 @@ type runFlags struct {
 	seed    uint64
 	gdb     string
 	trace   traceFlags
+	devices deviceFlags
 	noReset bool
 	kernel  string
 	boot    string
 	dryRun  bool
+	rw      bool
+	net     netFlags
 }
 
 func runCommand() *cobra.Command {
@@ -51,7 +54,9 @@ func runCommand() *cobra.Command {
 		Short: "Run a guest and report what it cost",
 		Long: `Run the guest in IMAGE. What it is, the file tells: a Linux kernel (bzImage, alone or in
 a unified kernel image, or vmlinux), an x86 ELF executable with a PVH note, or an image
-with a multiboot header. --kernel names the kernel instead, with --initrd and --disk for
+with a multiboot header, or a disk, raw or qcow2, in which a kernel is found: by boot
+loader entries, GRUB's configuration, as a unified kernel image, or under /boot. The disk
+is then /dev/vda, and is not changed unless --rw says so. --kernel names the kernel instead, with --initrd and --disk for
 the rest.
 
 A Linux kernel gets 512 MiB and, without --append, what came with it and these words:
@@ -74,9 +79,10 @@ it stands a control run of the same guest without posted interrupts. A guest tha
 writes to a disk, or that measures nothing, is not run a second time unless
 --control=on asks for it.
 
+` + netHelp + `
 --trace writes what processors do as text, a line an event: insn instructions with
 the registers that they change, exit each exit, irq interrupts and exceptions,
-uintr the steps of user interrupts. --gdb has the machine wait for a debugger
+uintr the steps of user interrupts, iommu what the remapping unit does. --gdb has the machine wait for a debugger
 before its first instruction: processors are its threads, addresses are linear, and
 a debugger that goes away lets the guest go on. Of both there is no control run
 unless --control=on asks for it, and where the engine is not chosen they choose one
@@ -92,7 +98,9 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
   gvmm run --uintr --trace exit,uintr --trace-file - --disk disk.img,readonly guest.img
   gvmm run --initrd initrd.img /boot/vmlinuz
   gvmm run --kernel /boot/vmlinuz --initrd initrd.img --disk root.img --append '+ root=/dev/vda1' --memory 4G
+  gvmm run --net user,hostfwd=tcp::2222-:22 guest.img
   gvmm run --dry-run /boot/vmlinuz
+  gvmm run debian.qcow2            # what is written is gone with the machine; --rw keeps it, in a raw disk
   gvmm run --gdb :1234 guest.img   # then: gdb -ex 'target remote :1234' guest.img`,
 		Args: f.arguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -112,6 +120,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s.BoolVar(&f.edu, "edu", false, "add a PCI device for experiments with DMA and interrupts, 1234:11e8")
 	s.StringVar(&f.kernel, "kernel", "", "host file with the kernel, in the place of IMAGE")
 	s.StringVar(&f.boot, "boot", "auto", "how the kernel is entered: auto, linux, bzimage, pvh or multiboot")
+	s.BoolVar(&f.rw, "rw", false, "write to IMAGE, if it is a raw disk, instead of to an overlay that ends with the machine")
 	s.BoolVar(&f.dryRun, "dry-run", false, "show what would be run, and run nothing")
 	s.StringVar(&f.command, "append", "", "the guest's command line; with '+ ' before it, added to what it gets without")
 	s.StringVar(&f.initrd, "initrd", "", "host file as the kernel's initial RAM disk")
@@ -120,6 +129,8 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	s.StringVar(&f.kvm, "kvm", "/dev/kvm", "the KVM device")
 	s.StringVar(&f.gdb, "gdb", "", "wait for a debugger at HOST:PORT, :PORT (this machine only) or unix:PATH before the first instruction")
 	f.trace.add(c)
+	f.devices.add(c)
+	f.net.add(c)
 	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
 	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
@@ -149,7 +160,7 @@ func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
 func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) {
 	c := vmm.Config{
 		Image: image, Initrd: f.initrd, Command: f.command, CPUs: f.cpus, Queues: f.queues, UINTR: f.uintr, KVM: f.kvm,
-		ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu, NoReset: f.noReset,
+		ICount: f.icount, Seed: f.seed, IOMMU: f.iommu, Edu: f.edu, NoReset: f.noReset, WriteImage: f.rw,
 	}
 	if added, more := strings.CutPrefix(f.command, "+ "); more || !cmd.Flags().Changed("append") {
 		c.Command, c.Defaults = added, true
@@ -178,6 +189,12 @@ func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) 
 	if f.cpus < 1 {
 		return c, fmt.Errorf("--cpus %d: at least 1", f.cpus)
 	}
+	if err := f.devices.apply(&c); err != nil {
+		return c, err
+	}
+	if c.Networks, err = f.net.config(); err != nil {
+		return c, err
+	}
 	for _, d := range f.disks {
 		parsed, err := parseDisk(d)
 		if err != nil {
@@ -193,6 +210,7 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	if err != nil {
 		return err
 	}
+	c.Booting = func(what string) { fmt.Fprintf(cmd.ErrOrStderr(), "gvmm: booting %s\n", what) }
 	if f.dryRun {
 		return f.describe(cmd, c)
 	}
@@ -224,6 +242,7 @@ func (f *runFlags) run(cmd *cobra.Command, image string) error {
 	if err != nil {
 		return err
 	}
+	f.devices.connect(cmd, &c)
 	report, err := bench.Run(ctx, c)
 	err = errors.Join(err, keyboard.Close())
 	if err = traced.close(err); err != nil {
@@ -262,6 +281,10 @@ func (f *runFlags) compare(cmd *cobra.Command, c vmm.Config, report *vmm.Report)
 		return nil
 	}
 	c.GDB, c.Trace, c.Input = nil, nil, nil
+	if f.control == "auto" && len(c.Networks) > 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest has a network; --control=on runs it again all the same")
+		return nil
+	}
 	if f.control == "auto" && report.WroteDisk {
 		fmt.Fprintln(cmd.ErrOrStderr(), "gvmm: no control run: the guest wrote to a disk; --control=on runs it again all the same")
 		return nil
@@ -277,6 +300,8 @@ func (f *runFlags) print(w io.Writer, report *vmm.Report) error {
 	}
 	if f.uintr {
 		printReport(w, report)
+	} else {
+		printRefused(w, report)
 	}
 	return nil
 }

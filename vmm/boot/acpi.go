@@ -18,15 +18,11 @@ type ACPI struct {
 	Panic     uint16 // port of the panic device; 0: none
 	Window    Region // of PCI memory
 	ECAM      Region // of PCI configuration by memory, a MiB for each bus from 0 on; Size 0: ports alone
-	More      []Table
+	DMAR      DMAR
 }
 
-// Table is one more table for the XSDT, such as the DMAR of an IOMMU: its body is what follows the header.
-type Table struct {
-	Signature string // four letters
-	Revision  byte
-	Body      []byte
-}
+// ioapicID is the I/O APIC's id, in the MADT and wherever else it is named.
+const ioapicID = 0
 
 // acpiMaxCPUs is how many local APICs have an id of 8 bits, FFH being all of them.
 const acpiMaxCPUs = 255
@@ -60,9 +56,10 @@ func (a ACPI) Write(m Memory) (rsdp uint64, err error) {
 	}
 	facs := put(a.facs())
 	dsdt := put(table("DSDT", 2, a.dsdt()))
+	tables := append([]acpiTable{{"FACP", 6, a.fadt(facs, dsdt)}, {"APIC", 5, a.madt()}}, a.optional()...)
 	var list []byte
-	for _, t := range append([]Table{{"FACP", 6, a.fadt(facs, dsdt)}, {"APIC", 5, a.madt()}}, a.more()...) {
-		list = binary.LittleEndian.AppendUint64(list, put(table(t.Signature, t.Revision, t.Body)))
+	for _, t := range tables {
+		list = binary.LittleEndian.AppendUint64(list, put(table(t.signature, t.revision, t.body)))
 	}
 	xsdt := put(table("XSDT", 1, list))
 	if used > uint64(len(area)) {
@@ -184,7 +181,7 @@ func (a ACPI) madt() []byte {
 		b = append(b, 0, 8, byte(id), byte(id))
 		b = le.AppendUint32(b, 1)
 	}
-	b = append(b, 1, 12, 0, 0) // I/O APIC 0, from interrupt 0 on
+	b = append(b, 1, 12, ioapicID, 0) // from interrupt 0 on
 	b = le.AppendUint32(b, a.IOAPIC)
 	b = le.AppendUint32(b, 0)
 	for _, o := range []struct {
@@ -199,12 +196,22 @@ func (a ACPI) madt() []byte {
 	return append(b, 4, 6, 0xff, 0, 0, 1) // LINT1 of all processors is NMI
 }
 
-// more are the tables that not every machine has.
-func (a ACPI) more() []Table {
-	if a.ECAM.Size == 0 {
-		return a.More
+// acpiTable is one that the XSDT names: its body is what follows the header.
+type acpiTable struct {
+	signature string
+	revision  byte
+	body      []byte
+}
+
+// optional are the tables that not every machine has.
+func (a ACPI) optional() (list []acpiTable) {
+	if a.ECAM.Size > 0 {
+		list = append(list, acpiTable{"MCFG", 1, a.mcfg()})
 	}
-	return append([]Table{{"MCFG", 1, a.mcfg()}}, a.More...)
+	if a.DMAR.Base != 0 {
+		list = append(list, acpiTable{"DMAR", 1, a.DMAR.body()})
+	}
+	return list
 }
 
 // ecamBus is a bus's share of ECAM.

@@ -27,7 +27,8 @@ const (
 	payloadLength  = 0x24c
 	setupPreferred = 0x258 // address, eight bytes
 	setupInitSize  = 0x260 // what the kernel needs there before it reads its memory map
-	setupBytes     = 0x264
+	setupBytes     = 0x264 // that there are at least
+	setupEnd       = 0x290 // of all that there will ever be
 	bootFlagValue  = 0xaa55
 	setupHdrS      = 0x53726448 // "HdrS"
 	oldestProtocol = 0x20c
@@ -53,7 +54,7 @@ func isBzImage(r Source) bool {
 
 // readSetup reads the header of a 64-bit kernel and judges what is needed of it.
 func readSetup(r Source) (setup, error) {
-	h := setup(r.head(setupBytes))
+	h := setup(r.head(setupEnd))
 	if len(h) < setupBytes {
 		return nil, errors.New("the bzImage is cut short in its setup header")
 	}

@@ -84,7 +84,7 @@ func bootParams(m Memory, h setup, kaslr bool, in Info) (uint32, error) {
 	at := func(address uint64) []byte { return low[address-infoBase:] }
 	p := low[:paramsBytes]
 	le := binary.LittleEndian
-	end := min(setupMagic+int(h[setupJump]), len(h), paramsMap)
+	end := min(setupMagic+int(h[setupJump]), len(h))
 	copy(p[setupSectors:end], h[setupSectors:end])
 	p[setupLoader] = loaderUnknown
 	p[setupLoadFlags] &^= flagKASLR

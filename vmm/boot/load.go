@@ -68,8 +68,9 @@ type Entry struct {
 	Note      Note   // what the image says of itself to this VMM
 	Image     string // with Multiboot: the image's name, the first word of its command line
 
-	// KASLR is what was added to the kernel's linear addresses, and Moved to its physical ones. A bzImage that
-	// unpacks itself has them from its own code.
+	// Randomised is a Linux kernel to whose linear addresses KASLR was added, and Moved to its physical ones; each may be
+	// 0. A bzImage that unpacks itself has them from its own code.
+	Randomised   bool
 	KASLR, Moved uint64
 
 	start, end uint64 // of what is loaded and what it needs behind
@@ -115,7 +116,7 @@ func (e Entry) Information(m Memory, i Info) (uint32, error) {
 	}
 	switch {
 	case e.Linux != 0:
-		return bootParams(m, e.setup, e.KASLR != 0, i)
+		return bootParams(m, e.setup, e.Randomised, i)
 	case e.PVH != 0:
 		return startInfo(m, i)
 	}

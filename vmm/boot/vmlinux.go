@@ -28,7 +28,7 @@ func loadVmlinux(f *elf.File, image []byte, h setup, m Memory, o Options) (Entry
 			}
 		}
 	}
-	if table != nil {
+	if e.Randomised = table != nil; e.Randomised {
 		var err error
 		if e.KASLR, e.Moved, err = randomise(h, start, end-start, o); err != nil {
 			return e, err

@@ -3,9 +3,11 @@ package disk
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -15,7 +17,7 @@ import (
 )
 
 // overlayBase is as long as a few regions and a bit.
-const overlayBase = 3<<20 + 5*512
+const overlayBase = 2<<20 + 300<<10 + 5*512
 
 // transfer reads or writes by whichever way how says, of those that the image
 // has: 0 blocking, 1 prompt, 2 submitted.
@@ -94,7 +96,7 @@ func TestOverlayIsACopy(t *testing.T) {
 func overlayStep(t *rapid.T, d Image, model []byte) {
 	sectors := len(model) / 512
 	first := rapid.IntRange(0, sectors-1).Draw(t, "sector")
-	count := rapid.OneOf(rapid.IntRange(0, 16), rapid.IntRange(0, sectors)).Draw(t, "sectors")
+	count := rapid.OneOf(rapid.IntRange(0, 16), rapid.IntRange(0, 400), rapid.IntRange(0, sectors)).Draw(t, "sectors")
 	if rapid.Bool().Draw(t, "cluster") {
 		first, count = first&^127, (count+127)&^127
 	}
@@ -170,6 +172,37 @@ func TestNeighboursInAClusterWriteAtOnce(t *testing.T) {
 			}
 		}
 	}
+}
+
+// late is an image whose reads take long, and differently so.
+type late struct{ Image }
+
+func (l late) ReadAt(segments [][]byte, off int64) (int, error) {
+	n, err := l.Image.ReadAt(segments, off)
+	time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
+	return n, err
+}
+
+// While a cluster's first write copies what is around it, another one waits.
+func TestFirstWritesOfAClusterDoNotUndoEachOther(t *testing.T) {
+	content := noise(6<<20, 5)
+	d := mustOpen(t, put(t, "base", content), Options{Overlay: true, Engine: EngineThreads})
+	v := d.(*overlay)
+	v.base = late{v.base}
+	for c := range len(content) / clusterBytes {
+		var both sync.WaitGroup
+		for _, sector := range []int{0, 1, 127} {
+			off := c*clusterBytes + sector*512
+			both.Go(func() {
+				if _, err := d.WriteAt([][]byte{noise(512, uint64(off)+1)}, int64(off)); err != nil {
+					t.Error(err)
+				}
+			})
+			copy(content[off:], noise(512, uint64(off)+1))
+		}
+		both.Wait()
+	}
+	require.True(t, bytes.Equal(content, readAll(t, d)))
 }
 
 // A write that fails part of the way leaves the clusters that it made no use of

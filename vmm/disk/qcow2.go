@@ -76,7 +76,7 @@ func (c *chain) open(file *os.File, follow bool) error {
 		case backing == "":
 			return nil
 		case !follow:
-			return fmt.Errorf("%w: %s needs its backing file %s, which the guest could then read: add backing if you trust the image, or make one file of both: qemu-img convert -O qcow2 %s NEW.qcow2",
+			return fmt.Errorf("%w: %s needs its backing file %q, which the guest could then read: add backing if you trust the image, or make one file of both: qemu-img convert -O qcow2 %s NEW.qcow2",
 				ErrImage, file.Name(), backing, file.Name())
 		case len(c.layers) == maxLayers:
 			return fmt.Errorf("%w: %s: more than %d backing files", ErrImage, file.Name(), maxLayers-1)
@@ -129,7 +129,7 @@ func resolve(image, name, format string) (string, string, error) {
 		return "", "", fmt.Errorf("its backing file has a NUL in its name: %q", name)
 	case format == "":
 		// Told by content, it would be told by whoever wrote the content.
-		return "", "", fmt.Errorf("it does not say the format of its backing file %q: qemu-img rebase -u -b %s -F FORMAT writes it down", name, name)
+		return "", "", fmt.Errorf("it does not say the format of its backing file %q: qemu-img rebase -u -b NAME -F FORMAT writes it down", name)
 	case format != FormatRaw.String() && format != FormatQCOW2.String():
 		return "", "", fmt.Errorf("its backing file %q is %q: raw and qcow2 are read", name, format)
 	case !filepath.IsAbs(name):

@@ -138,7 +138,7 @@ func TestBackingFileIsNotFollowedUnasked(t *testing.T) {
 	q.backing, q.format = secret, "raw"
 	path := put(t, "x.qcow2", q.build(t))
 	_, err := Open(path, Options{ReadOnly: true})
-	require.ErrorContains(t, err, path+" needs its backing file "+secret)
+	require.ErrorContains(t, err, path+" needs its backing file \""+secret+"\"")
 	d := mustOpen(t, path, Options{ReadOnly: true, Backing: true})
 	require.Equal(t, []string{secret}, d.Describe().Backing)
 	require.True(t, bytes.Equal(make([]byte, 4096), readAll(t, d)[4096:8192]), "behind the end of what is below")

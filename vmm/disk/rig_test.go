@@ -16,13 +16,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// noise is n bytes that repeat with seed.
-func noise(n int, seed uint64) []byte {
-	b, r := make([]byte, n), rand.New(rand.NewPCG(seed, 1))
-	for i := 0; i+8 <= n; i += 8 {
+// pool is what noise comes from.
+var pool = func() []byte {
+	b, r := make([]byte, 16<<20), rand.New(rand.NewPCG(1, 1))
+	for i := 0; i < len(b); i += 8 {
 		binary.LittleEndian.PutUint64(b[i:], r.Uint64())
 	}
 	return b
+}()
+
+// noise is n bytes that repeat with seed.
+func noise(n int, seed uint64) []byte {
+	at := seed * 0x9e3779b97f4a7c15 % uint64(len(pool)-n)
+	return bytes.Clone(pool[at:][:n])
 }
 
 func put(t testing.TB, name string, content []byte) string {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"unicode"
 )
 
 // What is found is bounded by these, in bytes.
@@ -117,9 +118,9 @@ func (d *disk) nothing() error {
 		fmt.Fprintf(&s, "; not read: %s", list(not))
 	}
 	if d.damage != nil {
-		return fmt.Errorf("%w: %s; %w", ErrNone, s.String(), d.damage)
+		return fmt.Errorf("%w: %s; %w", ErrNone, printable(s.String()), d.damage)
 	}
-	return fmt.Errorf("%w: %s", ErrNone, s.String())
+	return fmt.Errorf("%w: %s", ErrNone, printable(s.String()))
 }
 
 func list(s []string) string {
@@ -163,15 +164,25 @@ func (d *disk) load(v *volume, c candidate) *Found {
 	for _, name := range c.initrds {
 		b, _ := d.file(v, name, MaxInitrd-len(f.Initrd))
 		if b == nil {
-			d.note(fmt.Errorf("%w: %s names %s, which is not there", ErrDisk, c.from, name))
+			d.note(fmt.Errorf("%w: %s", ErrDisk, printable(fmt.Sprintf("%s names %s, which is not there", c.from, name))))
 			return nil
 		}
 		f.Initrd = append(f.Initrd, b...)
 		// Archives begin on a multiple of 4 bytes; zeroes are skipped between them.
 		f.Initrd = append(f.Initrd, make([]byte, -len(f.Initrd)&3)...)
 	}
-	f.What = fmt.Sprintf("%s in %s, by %s", c.kernel, at, c.from)
+	f.What = printable(fmt.Sprintf("%s in %s, by %s", c.kernel, at, c.from))
 	return f
+}
+
+// printable is s without what a terminal would act on: names are the disk's.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // file reads a file, or what the boot loader may have meant by its name: the

@@ -31,10 +31,8 @@ type tree map[string]any
 type link string
 
 func noise(n int, seed uint64) []byte {
-	b, r := make([]byte, n), rand.New(rand.NewPCG(seed, 1))
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(b)
 	return b
 }
 

@@ -169,11 +169,11 @@ func (v *volume) read(path string, limit int) ([]byte, error) {
 		return nil, fs.ErrNotExist
 	}
 	if n.size > int64(limit) {
-		return nil, fmt.Errorf("%w: %s in %v is %d MiB, and %d MiB are read", ErrDisk, path, v, n.size>>20, limit>>20)
+		return nil, fmt.Errorf("%w: %s in %v is %d MiB, and %d MiB are read", ErrDisk, printable(path), v, n.size>>20, limit>>20)
 	}
 	b, err := v.fs.content(n)
 	if err != nil {
-		return nil, fmt.Errorf("%s in %v: %w", path, v, err)
+		return nil, fmt.Errorf("%s in %v: %w", printable(path), v, err)
 	}
 	return b, nil
 }
