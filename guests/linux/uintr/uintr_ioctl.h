@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/* ioctls of the descriptors that uintr_vector_fd() and uintr_ipi_fd() give; for programs. */
+#ifndef UINTR_IOCTL_H
+#define UINTR_IOCTL_H
+
+#include <linux/ioctl.h>
+
+/* On an ipi fd: its table becomes the caller's. EBUSY if the caller's process has one. */
+#define UIPI_SET_TARGET_TABLE	_IO('u', 0)
+
+/* On a uvecfd: the vector is posted whenever the eventfd given is signalled, as io_uring does for
+ * completions (IORING_REGISTER_EVENTFD). -1 ends that. EBUSY if an eventfd is bound already,
+ * EINVAL if the descriptor is not an eventfd. */
+#define UVECFD_BIND_EVENTFD	_IOW('U', 0x40, int)
+
+/* On a uvecfd: the device interrupt with the number given in /proc/interrupts (an MSI or MSI-X vector that
+ * its driver, vfio-pci say, requested) posts the vector, by the remapping unit, with no kernel in
+ * between; its handler gets none. -1 ends that, as does closing. Needs CAP_SYS_RAWIO. EOPNOTSUPP: no unit can;
+ * EINVAL: not a remapped interrupt; EBUSY: the uvecfd or the interrupt is bound already, or the
+ * receiver to a device of another IOMMU domain. */
+#define UVECFD_BIND_IRQ		_IOW('U', 0x42, int)
+
+/* On a uvecfd: post the vector, by the kernel. */
+#define UVECFD_NOTIFY		_IO('U', 0x41)
+
+#endif
