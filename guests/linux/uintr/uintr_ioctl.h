@@ -13,6 +13,11 @@
  * EINVAL if the descriptor is not an eventfd. */
 #define UVECFD_BIND_EVENTFD	_IOW('U', 0x40, int)
 
+/* On a uvecfd: whether the eventfd that is bound is a device's that posts the vector itself, without
+ * the kernel: 1 or 0. A vfio device does if its interrupts go through a remapping unit that posts to
+ * user processes; then its interrupts signal the eventfd no more. */
+#define UVECFD_DEVICE_POSTS	_IO('U', 0x42)
+
 /* On a uvecfd: post the vector, by the kernel. */
 #define UVECFD_NOTIFY		_IO('U', 0x41)
 
