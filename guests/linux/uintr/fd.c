@@ -43,6 +43,8 @@ static long vector_ioctl(struct file *file, unsigned int command, unsigned long 
 			return uintr_bind_eventfd(v, fd);
 		uintr_unbind_eventfd(v);
 		return 0;
+	case UVECFD_DEVICE_POSTS:
+		return uintr_device_posts(v);
 	}
 	return -ENOTTY;
 }

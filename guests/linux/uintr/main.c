@@ -6,6 +6,7 @@
 #include <asm/processor.h>
 
 #include "uintr.h"
+#include "uposted.h"
 
 static bool resident;
 module_param(resident, bool, 0444);
@@ -15,6 +16,7 @@ static const struct {
 	int (*init)(void);
 	void (*exit)(void);
 } parts[] = {
+	{ uintr_posting_init, uintr_posting_exit },
 	{ uintr_cpu_init, uintr_cpu_exit },
 	{ uintr_wait_init, uintr_wait_exit },
 	{ uintr_receive_init, uintr_receive_exit },

@@ -188,5 +188,6 @@ struct uintr_vector *uintr_vector_of(struct file *file);
 /* notify.c */
 int uintr_bind_eventfd(struct uintr_vector *v, int fd);
 void uintr_unbind_eventfd(struct uintr_vector *v);
+bool uintr_device_posts(struct uintr_vector *v);
 
 #endif
