@@ -1,19 +1,25 @@
 package vmm
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"gvmm/guests"
-	"gvmm/iommu/spec"
+	"gvmm/iommu"
+	"gvmm/vcpu"
 )
 
 // headersEnv are the headers of GVMM_LINUX's kernel (…/linux-headers-VERSION, beside it -common and what they link to): the driver of user interrupts
@@ -148,18 +154,75 @@ func TestAUserProgramOwnsADisk(t *testing.T) {
 	}
 }
 
-// TestADiskPostsToItsUser compares a program to which its disk posts with one that the kernel wakes by an eventfd.
+// postedArchive is storageArchive with the driver of user interrupts, for a guest of such processors.
+func postedArchive(t *testing.T) (a *archive, modules string) {
+	t.Helper()
+	module := uintrModule(t)
+	a, modules = storageArchive(t)
+	a.file(t, "modules/uintr.ko", module)
+	return a, modules
+}
+
+// snapshot is what was counted when a guest said "mark NAME".
+type snapshot struct {
+	name   string
+	counts *counts
+	user   iommu.RequesterStats // of the second disk
+	pools  int
+}
+
+// marks is a serial line that takes snapshots: the guest stands still meanwhile.
+type marks struct {
+	bytes.Buffer
+	machine *Machine
+	at      int // of the line that is being written
+	taken   []snapshot
+}
+
+func (s *marks) Write(p []byte) (int, error) {
+	for _, b := range p {
+		s.WriteByte(b)
+		if b != '\n' {
+			continue
+		}
+		line := strings.TrimSpace(string(s.Bytes()[s.at:]))
+		s.at = s.Len()
+		if name, ok := strings.CutPrefix(line, "mark "); ok {
+			m := s.machine
+			s.taken = append(s.taken, snapshot{name, m.count(), m.requester(m.devices[1].requester), len(m.iommu.Pools())})
+		}
+	}
+	return len(p), nil
+}
+
+// runStorage boots a guest whose second disk a program may own, and returns what it said and the snapshots.
+func runStorage(t *testing.T, kernel string, cpus int, initrd string, disks ...Disk) (m *Machine, out string, taken []snapshot) {
+	t.Helper()
+	serial := new(marks)
+	m = newMachine(t, Config{
+		Image: kernel, Initrd: initrd, Command: "console=ttyS0 quiet cryptomgr.notests panic=-1 intel_iommu=on pti=off", CPUs: cpus, Queues: 2,
+		IOMMU: true, UINTR: true, Posted: true, Disks: disks, Accel: vcpu.AccelSoft, Memory: 512 * MiB, Serial: serial,
+	})
+	serial.machine = m
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	status, err := m.Run(ctx)
+	out = strings.ReplaceAll(serial.String(), "\r", "")
+	require.NoError(t, err, out)
+	require.Zero(t, status, out)
+	require.Contains(t, out, "warnings 0\n", out)
+	require.Contains(t, out, "kernel: uintr: devices can post to users\n", out)
+	return m, out, serial.taken
+}
+
 func TestADiskPostsToItsUser(t *testing.T) {
 	kernel := linuxKernel(t)
-	module := uintrModule(t)
-	a, modules := storageArchive(t)
-	a.file(t, "modules/uintr.ko", module)
+	a, modules := postedArchive(t)
 	const script = linuxStorageStart + `
 insmod /modules/uintr.ko
-count() { awk -v d="$device" '/vfio-msix/ { for (i = 2; i <= NF && $i ~ /^[0-9]+$/; i++) n += $i } END { print n + 0 }' /proc/interrupts; }
 vfioblk $group $device /copy posted depth=8
 echo "copy $(sha256sum < /copy)"
-vfioblk $group $device /copy posted depth=16 batch=8 wait=8 queues=2
+vfioblk $group $device /copy posted busy split depth=16 batch=8 wait=8 queues=2
 echo "copy $(sha256sum < /copy)"
 vfioblk $group $device /copy depth=8
 echo "copy $(sha256sum < /copy)"
@@ -170,27 +233,119 @@ rmmod uintr && echo unloaded
 	users, sum := newDisk(t, 1<<20)
 	for _, cpus := range []int{1, 2} {
 		t.Run(fmt.Sprint(cpus, " processors"), func(t *testing.T) {
-			m, out := runLinux(t, kernel, Config{
-				Initrd: initrd, Command: "intel_iommu=on pti=off", CPUs: cpus, Queues: 2, IOMMU: true, UINTR: true,
-				Disks: []Disk{{Path: kernels, ReadOnly: true}, {Path: users, ReadOnly: true}},
-			})
-			t.Log(out)
-			require.Contains(t, out, "warnings 0\n", out)
-			require.Contains(t, out, "kernel: uintr: devices can post to users\n", out)
+			m, out, _ := runStorage(t, kernel, cpus, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: users, ReadOnly: true})
 			require.Contains(t, out, "unloaded\n", out)
 			require.Equal(t, 3, strings.Count(out, "copy "+sum), out)
 			runs := userRuns(t, out)
 			require.Len(t, runs, 3, out)
-			s := m.requester(m.devices[1].requester)
-			t.Logf("%+v\n%+v", runs, s)
+			interrupts := 0
 			for i, posts := range []string{"device", "device", "no"} {
 				require.Equal(t, posts, runs[i].posts, out)
 				require.Equal(t, 256, runs[i].completions)
 				require.NotZero(t, runs[i].interrupts)
+				if posts == "device" {
+					interrupts += runs[i].interrupts
+				}
 			}
+			s := m.requester(m.devices[1].requester)
 			require.NotZero(t, s.UserPosted)
+			require.LessOrEqual(t, uint64(interrupts), s.UserPosted, "a handler for a post at most")
+			require.Equal(t, s.Posted, s.UserPosted, "none was taken for a virtual processor's")
+			require.Empty(t, m.iommu.Pools(), "every program took its own back")
 			require.Empty(t, m.iommu.Faults())
-			require.Zero(t, s.Faults[spec.PoolDenied])
 		})
 	}
+}
+
+// TestADiskPostsToNobodyOnceItsUserIsKilled kills programs whose disk is at work.
+func TestADiskPostsToNobodyOnceItsUserIsKilled(t *testing.T) {
+	kernel := linuxKernel(t)
+	a, modules := postedArchive(t)
+	const script = linuxStorageStart + `
+insmod /modules/uintr.ko
+for how in "posted depth=32" "posted busy depth=4" "depth=32" "posted queues=2 depth=64 batch=16" "poll depth=64"; do
+	vfioblk $group $device forever mark $how &
+	sleep 1
+	kill -9 $!
+	wait $!
+	echo "mark killed"
+	sleep 0.3
+	echo "mark later"
+done
+vfioblk $group $device /copy posted
+echo "copy $(sha256sum < /copy)"
+rmmod uintr && echo unloaded
+`
+	const kills = 5
+	initrd := a.write(t, fmt.Sprintf(script+linuxStorageEnd, modules))
+	kernels, _ := newDisk(t, 1<<20)
+	users, sum := newDisk(t, 1<<20)
+	for _, cpus := range []int{1, 2} {
+		t.Run(fmt.Sprint(cpus, " processors"), func(t *testing.T) {
+			m, out, taken := runStorage(t, kernel, cpus, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: users, ReadOnly: true})
+			require.Contains(t, out, "unloaded\n", out)
+			require.Contains(t, out, "copy "+sum, out)
+			require.Len(t, taken, 3*kills, out)
+			for i := 0; i < len(taken); i += 3 {
+				begin, killed, later := taken[i], taken[i+1], taken[i+2]
+				require.Equal(t, []string{"begin", "killed", "later"}, []string{begin.name, killed.name, later.name})
+				require.Greater(t, killed.counts.completions, begin.counts.completions+32, "the disk was at work")
+				require.Zero(t, killed.pools, "what was posted to is no pool any more")
+				require.Equal(t, killed.user.Posted, later.user.Posted, "no post after its receiver")
+			}
+			user := m.devices[1].requester
+			for _, f := range m.iommu.Faults() {
+				require.Equal(t, user, f.Requester)
+				require.True(t, f.Reason.DMA(), "%+v: a message that was sent too late", f)
+			}
+			t.Logf("faults: %+v; %+v", m.Report().Faults, m.requester(user))
+		})
+	}
+}
+
+// TestPostedCompletionsCostNoExits has a processor that never idles, and counts its exits for a completion in one run: a program to which its disk posts,
+// one that the kernel wakes, and one that reads through the kernel's driver.
+func TestPostedCompletionsCostNoExits(t *testing.T) {
+	kernel := linuxKernel(t)
+	a, modules := postedArchive(t)
+	const script = linuxStorageStart + `
+insmod /modules/uintr.ko
+nice -n 19 sh -c 'while :; do :; done' &
+vfioblk $group $device /dev/null posted busy depth=1 mark
+vfioblk $group $device /dev/null depth=1 mark
+echo "mark begin"
+dd if=/dev/vda of=/dev/null bs=4k iflag=direct 2>/dev/null
+echo "mark end"
+kill -9 $!
+`
+	initrd := a.write(t, fmt.Sprintf(script+linuxStorageEnd, modules))
+	const blocks = 2048
+	kernels, _ := newDisk(t, blocks*4096)
+	m, out, taken := runStorage(t, kernel, 1, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: kernels, ReadOnly: true})
+	require.Len(t, taken, 6, out)
+	rest := make(map[string]float64)
+	for i, way := range []string{"posted to the program", "eventfd", "the kernel's driver"} {
+		begin, end := taken[2*i].counts, taken[2*i+1].counts
+		completions := end.completions - begin.completions
+		require.GreaterOrEqual(t, completions, uint64(blocks), out)
+		exits := make(map[string]float64)
+		for name, n := range m.engine.exits(begin, end) {
+			exits[name] = float64(n) / float64(completions)
+			rest[way] += exits[name]
+		}
+		rest[way] -= exits["soft.mmio_write"] // the doorbell
+		t.Logf("%s: %d completions, exits for each: %s", way, completions, thousandths(exits))
+	}
+	t.Logf("exits for a completion besides the doorbell: %s", thousandths(rest))
+	require.Less(t, rest["posted to the program"], rest["eventfd"]/2)
+	require.Less(t, rest["posted to the program"], rest["the kernel's driver"]/2)
+}
+
+// thousandths prints counts to be read.
+func thousandths(counts map[string]float64) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, fmt.Sprintf("%s %.3f", name, counts[name]))
+	}
+	return strings.Join(list, ", ")
 }

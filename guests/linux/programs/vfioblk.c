@@ -8,7 +8,8 @@
 //	vfioblk GROUP FUNCTION forever [WORD...]      reads without end, to be killed
 //
 // Words: queues=N, depth=N, batch=N (requests with one doorbell), wait=N (completions to wait for), split, plain (no
-// event index), poll (from the beginning), posted (user interrupts).
+// event index), poll (from the beginning), posted (user interrupts), busy (with posted: computes meanwhile, instead of
+// waiting), mark (says where it begins and ends, for who counts what it costs).
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
 #include <x86gprintrin.h>
 
@@ -29,7 +31,8 @@ enum { NR_uintr_register_handler = 471, NR_uintr_vector_fd = 473 };
 static struct storage *disk;
 static struct storage_options options = { .depth = 16 };
 static unsigned batch = 1, wait_for = 1;
-static int posted, polled;
+static int posted, polled, busy, marked;
+static volatile int fired[STORAGE_MAX_QUEUES];
 static const char *posts = "no";
 
 static void fail(const char *what, const char *why)
@@ -52,11 +55,14 @@ static int must(int v, const char *what)
 	return v;
 }
 
+static struct storage_queue *queues[STORAGE_MAX_QUEUES];
+
 // The vector is the queue's number.
 __attribute__((interrupt, target("general-regs-only,uintr"))) static void handler(struct __uintr_frame *frame, unsigned long long vector)
 {
 	(void)frame;
-	storage_interrupted(storage_queue(disk, vector));
+	fired[vector] = 1;
+	storage_interrupted(queues[vector]);
 }
 
 static void set_up(void)
@@ -66,7 +72,7 @@ static void set_up(void)
 	if (posted)
 		check(syscall(NR_uintr_register_handler, handler, 0), "registering a handler");
 	for (unsigned i = 0; i < info->queues; i++) {
-		struct storage_queue *q = storage_queue(disk, i);
+		struct storage_queue *q = queues[i] = storage_queue(disk, i);
 		storage_set_waiting(q, &(struct storage_waiting){ .batch = posted ? UINT_MAX : 0, .spins = polled ? UINT_MAX : 0 });
 		if (polled)
 			q->polling = true;
@@ -99,22 +105,46 @@ static void report(const char *what)
 		fail(what, "more interrupts than completions");
 }
 
+// wait_for_some waits for completions, or computes until they interrupt.
+static void wait_for_some(struct storage_queue *q)
+{
+	if (!busy) {
+		must(storage_wait(q, wait_for, -1), "waiting");
+		return;
+	}
+	unsigned n = storage_open_requests(q) < wait_for ? storage_open_requests(q) : wait_for;
+	fired[q->index] = 0;
+	if ((unsigned)must(storage_arm(q, n), "arming") < n)
+		while (!fired[q->index])
+			__builtin_ia32_pause();
+}
+
+static void mark(const char *where)
+{
+	if (!marked)
+		return;
+	printf("mark %s\n", where);
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+}
+
 // run moves blocks [0, count) between the disk and a file, or reads without end; a request's name is its buffer and block.
 static void run(enum storage_operation op, int file, const char *path, uint64_t count)
 {
-	unsigned queues = storage_info(disk)->queues, depth = storage_info(disk)->depth;
-	uint8_t *buffers = storage_alloc(disk, (size_t)queues * depth * BLOCK, BLOCK);
-	unsigned *spare = calloc(queues * depth, sizeof *spare), spares[STORAGE_MAX_QUEUES];
+	unsigned owned = storage_info(disk)->queues, depth = storage_info(disk)->depth;
+	uint8_t *buffers = storage_alloc(disk, (size_t)owned * depth * BLOCK, BLOCK);
+	unsigned *spare = calloc(owned * depth, sizeof *spare), spares[STORAGE_MAX_QUEUES];
 	uint64_t next = 0, done = 0;
 
 	if (!buffers || !spare)
 		fail("buffers", storage_error());
-	for (unsigned i = 0; i < queues; i++)
+	for (unsigned i = 0; i < owned; i++)
 		for (spares[i] = 0; spares[i] < depth; spares[i]++)
 			spare[i * depth + spares[i]] = i * depth + spares[i];
+	mark("begin");
 	while (done < count) {
-		for (unsigned i = 0; i < queues; i++) {
-			struct storage_queue *q = storage_queue(disk, i);
+		for (unsigned i = 0; i < owned; i++) {
+			struct storage_queue *q = queues[i];
 			struct storage_completion c[16];
 			struct storage_request *r;
 			while (next < count && spares[i] && (r = storage_next(q))) {
@@ -129,7 +159,7 @@ static void run(enum storage_operation op, int file, const char *path, uint64_t 
 					must(storage_submit(q), "submitting");
 			}
 			must(storage_submit(q), "submitting");
-			must(storage_wait(q, wait_for, -1), "waiting");
+			wait_for_some(q);
 			for (int n; (n = must(storage_reap(q, c, 16), "reaping")) > 0;)
 				for (int j = 0; j < n; j++) {
 					uint64_t b = c[j].name >> 40, block = c[j].name & (BIT(40) - 1);
@@ -142,11 +172,12 @@ static void run(enum storage_operation op, int file, const char *path, uint64_t 
 				}
 		}
 	}
+	mark("end");
 }
 
 static void flush(void)
 {
-	struct storage_queue *q = storage_queue(disk, 0);
+	struct storage_queue *q = queues[0];
 	struct storage_completion c;
 
 	storage_flush(storage_next(q), 0);
@@ -160,7 +191,7 @@ static void flush(void)
 static void stray(void)
 {
 	static uint8_t page[BLOCK] __attribute__((aligned(BLOCK)));
-	struct storage_queue *q = storage_queue(disk, 0);
+	struct storage_queue *q = queues[0];
 
 	disk->regions[STORAGE_MAX_REGIONS - 1] = (struct region){ page, sizeof page, 0x1200000000 + (64ul << 20) };
 	storage_read(storage_next(q), page, BLOCK, 0, 0);
@@ -184,6 +215,10 @@ static void words(char **w)
 			polled = 1;
 		else if (!strcmp(*w, "posted"))
 			posted = 1;
+		else if (!strcmp(*w, "busy"))
+			busy = 1;
+		else if (!strcmp(*w, "mark"))
+			marked = 1;
 		else
 			fail(*w, "not a word of vfioblk");
 	}
@@ -197,6 +232,8 @@ int main(int argc, char **argv)
 	}
 	const char *what = argv[3];
 	words(argv + (!strcmp(what, "write") ? 5 : 4));
+	if (busy && !posted)
+		fail("busy", "needs posted");
 	must(storage_open(&disk, argv[1], argv[2], &options), "opening the disk");
 	set_up();
 	uint64_t blocks = storage_info(disk)->sectors / SECTORS;
