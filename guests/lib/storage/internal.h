@@ -155,6 +155,7 @@ int storage_fail(int error, const char *format, ...) __attribute__((format(print
 /* vfio.c */
 int vfio_open(struct storage *d, const char *group, const char *function);
 void vfio_close(struct storage *d);
+int vfio_enable(struct storage *d, uint16_t what); /* bits of the command register */
 void *vfio_map_structure(struct storage *d, unsigned bar, uint64_t offset, uint64_t bytes); /* NULL: failed */
 int vfio_config(struct storage *d, unsigned at, unsigned n, uint32_t *v);
 int vfio_map(struct storage *d, void *memory, size_t bytes, uint64_t iova);

@@ -33,7 +33,6 @@ static int open_group(struct storage *d, const char *group)
 int vfio_open(struct storage *d, const char *group, const char *function)
 {
 	struct vfio_region_info info = { .argsz = sizeof info, .index = VFIO_PCI_CONFIG_REGION_INDEX };
-	uint32_t command;
 	int err;
 
 	d->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
@@ -52,10 +51,17 @@ int vfio_open(struct storage *d, const char *group, const char *function)
 	if (ioctl(d->device, VFIO_DEVICE_GET_REGION_INFO, &info) < 0)
 		return storage_fail(errno, "configuration space");
 	d->config = info.offset;
-	err = vfio_config(d, PCI_COMMAND, 2, &command);
+	return vfio_enable(d, PCI_COMMAND_MEMORY);
+}
+
+int vfio_enable(struct storage *d, uint16_t what)
+{
+	uint32_t command;
+	int err = vfio_config(d, PCI_COMMAND, 2, &command);
+
 	if (err)
 		return err;
-	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	command |= what;
 	if (pwrite(d->device, &command, 2, d->config + PCI_COMMAND) != 2)
 		return storage_fail(errno, "the command register");
 	return 0;

@@ -109,6 +109,9 @@ int virtio_negotiate(struct storage *d, const struct storage_options *o)
 	uint64_t wanted = needed | F_BLK_READ_ONLY | F_BLK_FLUSH | F_BLK_MQ;
 	int err = virtio_reset(d);
 
+	/* The disk may still have queues of a process that was killed: it reaches no memory before it has lost them. */
+	if (!err)
+		err = vfio_enable(d, PCI_COMMAND_MASTER);
 	if (err)
 		return err;
 	if (!o->split)
