@@ -12,6 +12,9 @@ const (
 	Kexec   = "kexec"   // runs another kernel in this one's place
 )
 
+// libraries are the folders of lib whose sources a program is linked with.
+var libraries = map[string][]string{VFIOBlk: {"storage"}}
+
 // BuildLinux makes a program of guests/linux/programs in the folder out, a static executable for any Linux, and returns its path.
 func BuildLinux(out, program string) (string, error) {
 	gcc, err := exec.LookPath("gcc")
@@ -19,7 +22,15 @@ func BuildLinux(out, program string) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrToolchain, err)
 	}
 	path := filepath.Join(out, program)
-	cmd := exec.Command(gcc, "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", path, filepath.Join(folder(), "linux", "programs", program+".c"))
+	args := []string{"-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", path, filepath.Join(folder(), "linux", "programs", program+".c")}
+	for _, library := range libraries[program] {
+		sources, err := filepath.Glob(filepath.Join(folder(), "lib", library, "*.c"))
+		if err != nil {
+			return "", fmt.Errorf("guests: building %s: %w", program, err)
+		}
+		args = append(args, sources...)
+	}
+	cmd := exec.Command(gcc, args...)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("guests: building %s: %w\n%s", program, err, text)
 	}
