@@ -24,6 +24,9 @@ func benchCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 	}
 	c.AddCommand(benchExitsCommand(), benchUIPICommand(), benchAttackCommand(), benchVsQEMUCommand(), benchBootCommand())
+	for _, e := range bench.Experiments {
+		c.AddCommand(experimentCommand(e))
+	}
 	return c
 }
 
