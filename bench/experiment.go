@@ -33,8 +33,8 @@ type Value struct {
 	Name   string // in lines and JSON
 	Header string
 	Unit   Unit
-	// Optional values may be missing from a measure.
-	Optional bool
+	// Optional values may be missing from a measure. Hidden ones are not in the table.
+	Optional, Hidden bool
 }
 
 // A Unit is what a Value counts, and whether more of it is better.

@@ -12,7 +12,7 @@ var IPC = &Experiment{
 		{Name: "latency_min_ns", Header: "minimum", Unit: Nanoseconds},
 		{Name: "latency_max_ns", Header: "maximum", Unit: Nanoseconds},
 		{Name: "rung", Header: "bells", Unit: Count, Optional: true},
-		{Name: "messages", Header: "messages", Unit: Count},
+		{Name: "messages", Header: "messages", Unit: Count, Hidden: true},
 	},
 	Claims: ipcClaims(),
 	Picture: Picture{Across: []string{"between", "receiver"}, Value: "per_second", Axis: "a second", Panels: []Panel{

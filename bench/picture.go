@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +88,9 @@ func (e *Experiment) Draw(r *ExperimentResult, path string) error {
 	return os.WriteFile(path, b.Bytes(), 0o666)
 }
 
+// What can be drawn on a logarithmic scale.
+const least, most = 1e-6, 1e15
+
 // A series is one way's points in a panel.
 type series struct {
 	plotter.XYs
@@ -120,11 +122,21 @@ func (e *Experiment) panel(r *ExperimentResult, panel Panel) (*plot.Plot, error)
 			return nil, err
 		}
 	}
-	if !e.Picture.Numeric {
+	widen(&p.Y)
+	if e.Picture.Numeric {
+		widen(&p.X)
+	} else {
 		p.NominalX(places...)
 		p.X.Min, p.X.Max = -0.5, float64(len(places))+0.2 // room for the legend
 	}
 	return p, nil
+}
+
+// widen gives a logarithmic axis with one value on it room, which plot would give it downwards to below 0.
+func widen(a *plot.Axis) {
+	if a.Min >= a.Max {
+		a.Min, a.Max = a.Min/2, a.Min*2
+	}
 }
 
 // grid is the horizontal lines only.
@@ -146,8 +158,8 @@ rows:
 			}
 		}
 		v, there := row.Values[e.Picture.Value]
-		if !there || v.Min <= 0 {
-			continue // which a logarithm does not have
+		if !there || v.Min < least || v.Max > most {
+			continue // a logarithm has no 0, and an axis no end of room
 		}
 		words := make([]string, len(e.Picture.Across))
 		for i, l := range e.Picture.Across {
@@ -160,7 +172,7 @@ rows:
 		x := float64(slices.Index(places, place))
 		if e.Picture.Numeric {
 			n, err := strconv.ParseFloat(place, 64)
-			if err != nil || n <= 0 || math.IsInf(n, 0) {
+			if err != nil || !(n >= least && n <= most) {
 				continue
 			}
 			x = n

@@ -82,8 +82,12 @@ func printExperiment(w io.Writer, e *bench.Experiment, r *bench.ExperimentResult
 	for _, l := range append(append([]string{}, e.Labels[1:]...), e.Labels[0]) {
 		header = append(header, l)
 	}
+	var values []bench.Value
 	for _, v := range e.Values {
-		header = append(header, v.Header)
+		if !v.Hidden {
+			values = append(values, v)
+			header = append(header, v.Header)
+		}
 	}
 	t.AppendHeader(append(header, "to "+e.Control))
 	condition := func(row bench.ExperimentRow) (words []string) {
@@ -101,7 +105,7 @@ func printExperiment(w io.Writer, e *bench.Experiment, r *bench.ExperimentResult
 			line = append(line, word)
 		}
 		line = append(line, row.Labels[e.Labels[0]])
-		for _, v := range e.Values {
+		for _, v := range values {
 			line = append(line, showValue(row, v))
 		}
 		t.AppendRow(append(line, showRatio(row.Ratio)))
