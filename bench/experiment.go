@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gvmm/vcpu"
@@ -24,8 +25,10 @@ type Experiment struct {
 	Control string   // the way that ratios are to
 	Values  []Value  // what measures have; the first is what ratios are of
 	Claims  []Claim
-	Picture Picture
-	Remark  string // what the table cannot say
+	// Crossover, if set, is the label, a number, from some value of which on another way is better than the control.
+	Crossover string
+	Picture   Picture
+	Remark    string // what the table cannot say
 }
 
 // A Value is one number of each measure.
@@ -99,6 +102,15 @@ type ClaimResult struct {
 	Citation string  `json:"citation,omitempty"`
 }
 
+// A Crossover is where a way begins to be better than the control, and stays so to the end of what was measured. Without
+// Found it does not.
+type Crossover struct {
+	Way   string `json:"way"`
+	Label string `json:"label"`
+	From  uint64 `json:"from"`
+	Found bool   `json:"found"`
+}
+
 // Absent is what a program could not measure, and why.
 type Absent struct {
 	What string `json:"what"`
@@ -116,6 +128,7 @@ type ExperimentResult struct {
 	Command    string          `json:"command"` // in the guest
 	Rows       []ExperimentRow `json:"rows"`
 	Claims     []ClaimResult   `json:"claims,omitempty"`
+	Crossovers []Crossover     `json:"crossovers,omitempty"`
 	Absent     []Absent        `json:"absent,omitempty"`
 }
 
@@ -203,7 +216,31 @@ func (e *Experiment) tabulate(r *ExperimentResult, all []measure) error {
 	for _, c := range e.Claims {
 		r.Claims = append(r.Claims, e.judge(c, row))
 	}
+	if e.Crossover != "" {
+		r.Crossovers = e.crossovers(r.Rows)
+	}
 	return nil
+}
+
+// crossovers looks at the rows of each way from the last to the first: they come in rising order.
+func (e *Experiment) crossovers(rows []ExperimentRow) (all []Crossover) {
+	ended := make(map[string]bool)
+	for _, row := range slices.Backward(rows) {
+		way := row.Labels[e.Labels[0]]
+		from, err := strconv.ParseUint(row.Labels[e.Crossover], 10, 63)
+		if way == e.Control || err != nil {
+			continue
+		}
+		at := slices.IndexFunc(all, func(c Crossover) bool { return c.Way == way })
+		if at < 0 {
+			at, all = len(all), append(all, Crossover{Way: way, Label: e.Crossover})
+		}
+		if ended[way] = ended[way] || row.Ratio <= 1; !ended[way] {
+			all[at].From, all[at].Found = from, true
+		}
+	}
+	slices.Reverse(all)
+	return all
 }
 
 // key is labels in their order.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,20 @@ func TestTheSameMeasureTwiceInARoundIsRefused(t *testing.T) {
 	m, err := read(said(0, "old", "1", 10, "")+said(0, "old", "1", 11, "")+end(2), 1)
 	require.NoError(t, err)
 	require.ErrorIs(t, pair.tabulate(new(ExperimentResult), m.all), errTwice)
+}
+
+func TestACrossoverIsWhereAWayBeginsToStayBetter(t *testing.T) {
+	e := *pair
+	e.Crossover = "size"
+	var text strings.Builder
+	for size, ns := range []float64{20, 5, 20, 5, 10, 4, 3} { // against 10: better by chance at 1, equal at 4, and from 5 on
+		text.WriteString(said(0, "old", strconv.Itoa(size), 10, "") + said(0, "new", strconv.Itoa(size), ns, "") + said(0, "worse", strconv.Itoa(size), 11, ""))
+	}
+	m, err := read(text.String()+end(21), 1)
+	require.NoError(t, err)
+	r := new(ExperimentResult)
+	require.NoError(t, e.tabulate(r, m.all))
+	require.Equal(t, []Crossover{{"new", "size", 5, true}, {"worse", "size", 0, false}}, r.Crossovers)
 }
 
 func TestAPictureIsDrawnInEachFormat(t *testing.T) {
@@ -108,7 +123,7 @@ func TestAnArgumentThatTheGuestsShellWouldReadIsRefused(t *testing.T) {
 const imageFileEnv = "GVMM_IMAGE_FILE"
 
 // quick are arguments that have a program measure little.
-var quick = map[string][]string{"ipc": {"messages=20"}}
+var quick = map[string][]string{"ipc": {"messages=20"}, "wake": {"samples=20"}, "flip": {"samples=3"}}
 
 func TestExperimentsRunInALinuxGuest(t *testing.T) {
 	image := os.Getenv(imageFileEnv)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"image/color"
 	"os"
@@ -26,10 +27,11 @@ type Picture struct {
 	Panels  []Panel
 }
 
-// A Panel is the part of the measures that has the given labels.
+// A Panel is the part of the measures that has the given labels, of the given value instead of the picture's.
 type Panel struct {
 	Title string
 	Where map[string]string
+	Value string
 }
 
 // PictureFormats are the endings that a picture's name may have.
@@ -115,6 +117,9 @@ func (e *Experiment) panel(r *ExperimentResult, panel Panel) (*plot.Plot, error)
 		s := points[way]
 		if !e.Picture.Numeric {
 			for j := range s.XYs {
+				if slices.Equal(e.Picture.Across, e.Labels[:1]) {
+					break // each way has its own place
+				}
 				s.XYs[j].X += 0.8 * ((float64(i)+0.5)/float64(len(ways)) - 0.5)
 			}
 		}
@@ -157,7 +162,7 @@ rows:
 				continue rows
 			}
 		}
-		v, there := row.Values[e.Picture.Value]
+		v, there := row.Values[cmp.Or(panel.Value, e.Picture.Value)]
 		if !there || v.Min < least || v.Max > most {
 			continue // a logarithm has no 0, and an axis no end of room
 		}

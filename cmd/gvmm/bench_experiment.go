@@ -20,6 +20,15 @@ var experimentHelp = map[string]struct{ short, long string }{
 interrupt, futex, eventfd, signal, pipe, FIFO and socket: 1 and 4096 bytes, answered one
 by one (ping-pong) and as fast as they go (one-way), to receivers that spin and that
 block. Each pair has two of everything, one a direction.`},
+	"wake": {"How long an event takes to its handler, and to who waits: threaded or in its context",
+		`Raise events on one CPU for a thread that waits on another, and take the time to the
+handler, and to the waiting thread: through a thread of the handler's own, by eventfd and
+futex; by eventfd alone; by a user interrupt in the context of the waiting thread, which
+sleeps or which computes.`},
+	"flip": {"Handing a buffer over by remapping its pages against a copy, by size",
+		`Hand buffers of 4 KiB to 4 MiB over by copying, and by moving their pages to the
+receiver's address, with one CPU's translations to drop and with another's to shoot down,
+and find the size from which each is better.`},
 }
 
 // experimentCommand is gvmm bench NAME.
@@ -121,6 +130,13 @@ func printExperiment(w io.Writer, e *bench.Experiment, r *bench.ExperimentResult
 			fmt.Fprintf(w, "reached: %s: %.4g (wanted: %.4g; %s).\n", c.Text, c.Value, c.AtLeast, c.Citation)
 		default:
 			fmt.Fprintf(w, "missed: %s: %.4g (wanted: %.4g; %s).\n", c.Text, c.Value, c.AtLeast, c.Citation)
+		}
+	}
+	for _, c := range r.Crossovers {
+		if c.Found {
+			fmt.Fprintf(w, "%s is better than %s from %d %s on.\n", c.Way, r.Control, c.From, c.Label)
+		} else {
+			fmt.Fprintf(w, "%s is not better than %s, whatever the %s.\n", c.Way, r.Control, c.Label)
 		}
 	}
 	for _, a := range r.Absent {

@@ -178,6 +178,18 @@ static inline void bench_absent(const char *what, const char *why)
 	bench_send();
 }
 
+// Whether this machine has user interrupts for programs. Says so if it has not.
+static inline bool have_uintr(void)
+{
+	// A handler that nobody can call: there is no descriptor of it.
+	if (syscall(UINTR_REGISTER_HANDLER, have_uintr, 0) < 0) {
+		bench_absent("uintr", "uintr_register_handler() fails: is the driver loaded?");
+		return false;
+	}
+	must(syscall(UINTR_UNREGISTER_HANDLER, 0), "uintr_unregister_handler");
+	return true;
+}
+
 static inline int compare_ticks(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <x86gprintrin.h>
 
 #include "bench.h"
@@ -53,7 +54,10 @@ struct way {
 // The link that this thread receives by, for handlers.
 static __thread struct link *own_link;
 
-static inline void heard(struct link *l)
+// What handlers of user interrupts call: they leave all registers but the general ones alone.
+#define HANDLER_CODE __attribute__((target("general-regs-only")))
+
+HANDLER_CODE static inline void heard(struct link *l)
 {
 	atomic_store_explicit(&l->seen, atomic_load_explicit(&l->head, memory_order_acquire), memory_order_relaxed);
 	l->rung++;
@@ -66,7 +70,7 @@ static inline void nothing(struct link *l)
 
 // Pipe, FIFO, socket.
 
-static void descriptors(struct link *l, int from, int to)
+static inline void descriptors(struct link *l, int from, int to)
 {
 	l->read = from;
 	l->write = to;
@@ -74,7 +78,7 @@ static void descriptors(struct link *l, int from, int to)
 		must(fcntl(from, F_SETFL, O_NONBLOCK), "fcntl");
 }
 
-static void make_pipe(struct link *l)
+static inline void make_pipe(struct link *l)
 {
 	int fd[2];
 
@@ -82,7 +86,7 @@ static void make_pipe(struct link *l)
 	descriptors(l, fd[0], fd[1]);
 }
 
-static void make_fifo(struct link *l)
+static inline void make_fifo(struct link *l)
 {
 	char name[64];
 	int both;
@@ -95,7 +99,7 @@ static void make_fifo(struct link *l)
 	must(unlink(name), "unlink");
 }
 
-static void make_socket(struct link *l)
+static inline void make_socket(struct link *l)
 {
 	int fd[2];
 
@@ -105,19 +109,19 @@ static void make_socket(struct link *l)
 
 // eventfd
 
-static void make_eventfd(struct link *l)
+static inline void make_eventfd(struct link *l)
 {
 	l->read = l->write = (int)must(eventfd(0, l->blocking ? 0 : EFD_NONBLOCK), "eventfd");
 }
 
-static void ring_eventfd(struct link *l)
+static inline void ring_eventfd(struct link *l)
 {
 	uint64_t one = 1;
 
 	must(write(l->write, &one, sizeof one), "write to the eventfd");
 }
 
-static void hear_eventfd(struct link *l)
+static inline void hear_eventfd(struct link *l)
 {
 	uint64_t count;
 
@@ -129,14 +133,14 @@ static void hear_eventfd(struct link *l)
 
 // futex: the word is head. A sender enters the kernel only if the receiver says that it sleeps.
 
-static void ring_futex(struct link *l)
+static inline void ring_futex(struct link *l)
 {
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&l->sleeping, memory_order_relaxed))
 		must(syscall(SYS_futex, &l->head, FUTEX_WAKE, 1, NULL, NULL, 0), "futex wake");
 }
 
-static void hear_futex(struct link *l)
+static inline void hear_futex(struct link *l)
 {
 	uint32_t seen = atomic_load_explicit(&l->seen, memory_order_relaxed);
 
@@ -154,13 +158,13 @@ static void hear_futex(struct link *l)
 
 // Signal
 
-static void on_signal(int number)
+static inline void on_signal(int number)
 {
 	(void)number;
 	heard(own_link);
 }
 
-static sigset_t bell_signal(void)
+static inline sigset_t bell_signal(void)
 {
 	sigset_t set;
 
@@ -169,7 +173,7 @@ static sigset_t bell_signal(void)
 	return set;
 }
 
-static void listen_signal(struct link *l)
+static inline void listen_signal(struct link *l)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 	sigset_t set = bell_signal();
@@ -181,7 +185,7 @@ static void listen_signal(struct link *l)
 	must(pthread_sigmask(l->blocking ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL), "pthread_sigmask");
 }
 
-static void ring_signal(struct link *l)
+static inline void ring_signal(struct link *l)
 {
 	if (l->between_processes)
 		must(kill(l->pid, SIGUSR1), "kill");
@@ -189,7 +193,7 @@ static void ring_signal(struct link *l)
 		must(tgkill(l->pid, l->tid, SIGUSR1), "tgkill");
 }
 
-static void hear_signal(struct link *l)
+static inline void hear_signal(struct link *l)
 {
 	sigset_t none;
 
@@ -202,7 +206,7 @@ static void hear_signal(struct link *l)
 	sigsuspend(&none);
 }
 
-static void leave_signal(struct link *l)
+static inline void leave_signal(struct link *l)
 {
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 	sigset_t set = bell_signal();
@@ -214,14 +218,14 @@ static void leave_signal(struct link *l)
 
 // User interrupt
 
-__attribute__((interrupt, target("general-regs-only"))) static void on_interrupt(struct __uintr_frame *frame, unsigned long long vector)
+__attribute__((interrupt)) HANDLER_CODE static inline void on_interrupt(struct __uintr_frame *frame, unsigned long long vector)
 {
 	(void)frame;
 	(void)vector;
 	heard(own_link);
 }
 
-static void make_uintr(struct link *l)
+static inline void make_uintr(struct link *l)
 {
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, l->handing), "socketpair");
 }
@@ -231,7 +235,7 @@ union handing {
 	char room[CMSG_SPACE(sizeof(int))];
 };
 
-static void listen_uintr(struct link *l)
+static inline void listen_uintr(struct link *l)
 {
 	union handing control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
 	char byte = 0;
@@ -247,7 +251,7 @@ static void listen_uintr(struct link *l)
 		_stui();
 }
 
-static void aim_uintr(struct link *l)
+static inline void aim_uintr(struct link *l)
 {
 	union handing control;
 	char byte;
@@ -263,13 +267,13 @@ static void aim_uintr(struct link *l)
 	must(close(vector), "close");
 }
 
-static void ring_uintr(struct link *l)
+static inline void ring_uintr(struct link *l)
 {
 	_senduipi((unsigned long long)l->uitt);
 }
 
 // A receiver that blocks holds its interrupts back but for the moment after it was woken.
-static void hear_uintr(struct link *l)
+static inline void hear_uintr(struct link *l)
 {
 	if (!l->blocking) {
 		relax();
@@ -281,7 +285,7 @@ static void hear_uintr(struct link *l)
 	_clui();
 }
 
-static void leave_uintr(struct link *l)
+static inline void leave_uintr(struct link *l)
 {
 	_clui();
 	must(syscall(UINTR_UNREGISTER_HANDLER, 0), "uintr_unregister_handler");
@@ -301,7 +305,7 @@ static const struct way ways[] = {
 enum { WAYS = sizeof ways / sizeof *ways };
 
 // The descriptors go when nobody uses them any more.
-static void unmake(const struct way *w, struct link *l)
+static inline void unmake(const struct way *w, struct link *l)
 {
 	if (w->make == make_uintr) {
 		close(l->handing[0]);
@@ -313,7 +317,7 @@ static void unmake(const struct way *w, struct link *l)
 	}
 }
 
-static void send_message(const struct way *w, struct link *l, const char *message, size_t size)
+static inline void send_message(const struct way *w, struct link *l, const char *message, size_t size)
 {
 	uint32_t head = atomic_load_explicit(&l->head, memory_order_relaxed);
 
@@ -329,7 +333,7 @@ static void send_message(const struct way *w, struct link *l, const char *messag
 	w->ring(l);
 }
 
-static void receive_message(const struct way *w, struct link *l, char *message, size_t size)
+static inline void receive_message(const struct way *w, struct link *l, char *message, size_t size)
 {
 	uint32_t tail = atomic_load_explicit(&l->tail, memory_order_relaxed);
 
@@ -348,15 +352,6 @@ static void receive_message(const struct way *w, struct link *l, char *message, 
 		w->hear(l);
 	memcpy(message, l->slots[tail % SLOTS], size);
 	atomic_store_explicit(&l->tail, tail + 1, memory_order_release);
-}
-
-// Whether this machine has user interrupts for programs.
-static bool have_uintr(void)
-{
-	if (syscall(UINTR_REGISTER_HANDLER, on_interrupt, 0) < 0)
-		return false;
-	must(syscall(UINTR_UNREGISTER_HANDLER, 0), "uintr_unregister_handler");
-	return true;
 }
 
 #endif
