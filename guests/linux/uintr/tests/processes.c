@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Receivers and senders in different processes: descriptors over sockets and forks, inherited
  * tables, shared tables, programs that are replaced, receivers that die first. */
-#include <sys/socket.h>
-
 #include "check.h"
+
+#include <sys/socket.h>
 
 static volatile unsigned long count[64];
 

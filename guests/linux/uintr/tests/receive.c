@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* How interrupts arrive: order, nesting, masking, frames, stacks, signals, blocking, migration. */
-#include <sys/eventfd.h>
-#include <linux/io_uring.h>
-
 #include "check.h"
+
+#include <linux/io_uring.h>
+#include <sys/eventfd.h>
 
 static volatile unsigned long count[64], order[128], n;
 static volatile uint64_t frame_rsp, frame_at;
@@ -347,6 +347,7 @@ static void uring(void)
 		REQUIRE(syscall(__NR_io_uring_enter, ring, 1, 0, 0, NULL, 0) == 1);
 		EXPECT(becomes(&count[31], i + 1), true);
 		EXPECT(__atomic_load_n((unsigned *)(cq + p.cq_off.tail), __ATOMIC_ACQUIRE), i + 1);
+		__atomic_store_n((unsigned *)(cq + p.cq_off.head), i + 1, __ATOMIC_RELEASE);
 	}
 	/* Blocked in io_uring itself, with nothing to complete but a user interrupt. */
 	EXPECT(ioctl(fd, UVECFD_NOTIFY), 0);
