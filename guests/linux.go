@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -17,43 +19,69 @@ const VFIOBlk = "vfioblk" // drives a disk through vfio-pci
 
 //go:embed linux/programs/*.c linux/programs/*.h
 //go:embed linux/uintr/*.c linux/uintr/*.h linux/uintr/*.S linux/uintr/Kbuild linux/uintr/Makefile linux/uintr/tests/*.c linux/uintr/tests/*.h
+//go:embed lib/user/*.c lib/user/*.h lib/user/*.S lib/user/Makefile
 var sources embed.FS
 
-// LinuxSources are the driver, in uintr, and the programs, in programs, that Linux guests with user interrupts get.
-func LinuxSources() (fs.FS, error) { return fs.Sub(sources, "linux") }
+// LinuxSources are what Linux guests with user interrupts get: the driver, in linux/uintr, the programs, in
+// linux/programs, and the programs' library, in lib/user.
+func LinuxSources() fs.FS { return sources }
 
-// LinuxPrograms are the names of the programs among sources.
-func LinuxPrograms(sources fs.FS) (names []string, err error) {
-	files, err := fs.Glob(sources, "programs/*.c")
-	for _, f := range files {
-		names = append(names, strings.TrimSuffix(filepath.Base(f), ".c"))
+// LinuxPrograms are the names of the programs among them.
+func LinuxPrograms() []string {
+	// The pattern is well-formed, the only thing that could be wrong.
+	files, _ := fs.Glob(sources, "linux/programs/*.c")
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(path.Base(f), ".c")
 	}
-	return names, err
+	return files
 }
 
-// CompilerFlags are gcc's for programs of Linux guests, which are static: they run whatever a guest's C library is.
-var CompilerFlags = []string{"-std=gnu11", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-muintr", "-pthread"}
+// compilerFlags are gcc's for programs of Linux guests, which are static: they run whatever a guest's C library is.
+var compilerFlags = []string{"-std=gnu11", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-muintr", "-pthread"}
 
-// CompileLinux makes a program of the file source, for any Linux with or without user interrupts.
-func CompileLinux(ctx context.Context, source, out string) error {
+// generalRegistersOnly are programs in which gcc itself is to make handlers of all functions.
+var generalRegistersOnly = map[string]bool{Sample: true}
+
+// CompileLinux makes the programs of the sources in the folder root, and returns the path of each. They run on any
+// Linux, with or without user interrupts. tell is called before each.
+func CompileLinux(ctx context.Context, root, out string, programs []string, tell func(n int)) (map[string]string, error) {
+	library := filepath.Join(out, "user")
+	if err := makeUserLibrary(ctx, root, library); err != nil {
+		return nil, err
+	}
+	paths := make(map[string]string)
+	for i, p := range programs {
+		tell(i)
+		paths[p] = filepath.Join(out, p)
+		if err := compileLinux(ctx, root, library, p, paths[p]); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
+// compileLinux makes one program, with the library that is in a folder.
+func compileLinux(ctx context.Context, root, library, program, out string) error {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrToolchain, err)
 	}
-	cmd := exec.CommandContext(ctx, gcc, append(CompilerFlags, "-o", out, source)...)
+	flags := slices.Clone(compilerFlags)
+	if generalRegistersOnly[program] {
+		flags = append(flags, "-mgeneral-regs-only", "-minline-all-stringops")
+	}
+	flags = append(flags, "-I", filepath.Join(root, "lib", "user"), "-o", out, filepath.Join(root, "linux", "programs", program+".c"), filepath.Join(library, "libuintr-user.a"))
+	cmd := exec.CommandContext(ctx, gcc, flags...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	text, err := cmd.CombinedOutput()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.As(err, new(*exec.ExitError)):
-		return fmt.Errorf("guests: compiling %s: %w\n%s", filepath.Base(source), err, text)
+	if err != nil {
+		return errors.Join(ctx.Err(), fmt.Errorf("guests: compiling %s: %w\n%s", program, err, text))
 	}
-	return err
+	return nil
 }
 
 // BuildLinux makes a program of guests/linux/programs in the folder out, and returns its path.
 func BuildLinux(out, program string) (string, error) {
-	path := filepath.Join(out, program)
-	return path, CompileLinux(context.Background(), filepath.Join(folder(), "linux", "programs", program+".c"), path)
+	paths, err := CompileLinux(context.Background(), folder(), out, []string{program}, func(int) {})
+	return paths[program], err
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"gvmm/guests"
@@ -33,11 +32,8 @@ Their sources, and the driver's, are in /` + sourcesPath + `.
 // uintrInputs notes what driver and programs are made from: sources, compiler, C library, and
 // the kernel's headers, which are not put into the image.
 func (b *build) uintrInputs(ctx context.Context) error {
-	sources, err := guests.LinuxSources()
-	if err != nil {
-		return err
-	}
-	err = fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
+	sources := guests.LinuxSources()
+	err := fs.WalkDir(sources, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -47,12 +43,8 @@ func (b *build) uintrInputs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names, err := guests.LinuxPrograms(sources)
-	if err != nil {
-		return err
-	}
 	b.own["etc/modules-load.d/uintr.conf"] = []byte(driverName + "\n")
-	b.own["etc/motd"] = append(b.own["etc/motd"], fmt.Sprintf(uintrMotd, strings.Join(names, " "))...)
+	b.own["etc/motd"] = append(b.own["etc/motd"], fmt.Sprintf(uintrMotd, strings.Join(guests.LinuxPrograms(), " "))...)
 	for _, t := range []struct{ name, version string }{{"gcc", "--version"}, {"make", "--version"}, {"ld", "--version"}, {"getconf", "GNU_LIBC_VERSION"}} {
 		path, err := tool(t.name)
 		if err != nil {
@@ -99,7 +91,7 @@ func (a *apt) headers(ctx context.Context, kernel string, packages []Package) ([
 
 // compile puts the driver and the programs into the tree.
 func (b *build) compile(ctx context.Context, dir string) error {
-	programs := b.programs()
+	programs := guests.LinuxPrograms()
 	all := len(programs) + 1
 	b.Progress("compiling", 0, all)
 	source := filepath.Join(dir, "uintr")
@@ -117,29 +109,17 @@ func (b *build) compile(ctx context.Context, dir string) error {
 	if err := b.compileDriver(ctx, dir, source); err != nil {
 		return err
 	}
-	for i, name := range programs {
-		b.Progress("compiling", i+1, all)
-		program := filepath.Join(dir, "program-"+name)
-		if err := guests.CompileLinux(ctx, filepath.Join(source, "programs", name+".c"), program); err != nil {
-			return err
-		}
-		if err := b.install(programsPath+"/"+name, 0o755, program); err != nil {
+	paths, err := guests.CompileLinux(ctx, source, filepath.Join(dir, "programs"), programs, func(n int) { b.Progress("compiling", n+1, all) })
+	if err != nil {
+		return fmt.Errorf("image: %w", err)
+	}
+	for name, path := range paths {
+		if err := b.install(programsPath+"/"+name, 0o755, path); err != nil {
 			return err
 		}
 	}
 	b.Progress("compiling", all, all)
 	return nil
-}
-
-// programs are the names of those among the image's sources.
-func (b *build) programs() (names []string) {
-	for path := range b.own {
-		if name, ours := strings.CutPrefix(path, sourcesPath+"/programs/"); ours && strings.HasSuffix(name, ".c") {
-			names = append(names, strings.TrimSuffix(name, ".c"))
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 func (b *build) install(path string, mode fs.FileMode, file string) error {
@@ -158,10 +138,10 @@ func (b *build) compileDriver(ctx context.Context, dir, source string) error {
 			return errors.Join(ctx.Err(), fmt.Errorf("image: dpkg-deb: %s: %w", firstLine(string(out)), err))
 		}
 	}
-	driver := filepath.Join(source, "uintr")
+	driver := filepath.Join(source, "linux", "uintr")
 	cmd := command(ctx, "make", "-s", "-C", driver, "KDIR="+filepath.Join(headers, "usr/src/linux-headers-"+b.manifest.Kernel), "module")
 	// Paths of this host do not get into the module; and a make above this one must not lend its flags or its job server.
-	cmd.Env = append(cmd.Env, "KCFLAGS=-ffile-prefix-map="+driver+"=/"+sourcesPath+"/uintr", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
+	cmd.Env = append(cmd.Env, "KCFLAGS=-ffile-prefix-map="+driver+"=/"+sourcesPath+"/linux/uintr", "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
 	out, err := cmd.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:
