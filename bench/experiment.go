@@ -48,6 +48,7 @@ const (
 	Nanoseconds Unit = iota // less is better
 	PerSecond               // more is better
 	Count                   // neither
+	Each                    // of something that an item costs: less is better
 )
 
 // A Claim is what an experiment is held against: how many times better one measure is than another, in the same round; or,
@@ -291,7 +292,7 @@ func (e *Experiment) better(name string, a, b *ExperimentRow) float64 {
 	var ratios []float64
 	for round, of := range a.rounds {
 		x, y := of[name], b.rounds[round][name]
-		if e.value(name).Unit == Nanoseconds {
+		if unit := e.value(name).Unit; unit == Nanoseconds || unit == Each {
 			x, y = y, x
 		}
 		if x > 0 && y > 0 {

@@ -104,5 +104,63 @@ var Flip = &Experiment{
 on another CPU, whose translations go too, by an interrupt. The receiver then reads a word of each page. Ratio: of p50.`,
 }
 
+// Rings compares requests by shared rings in batches with a call and an interrupt for each.
+var Rings = &Experiment{
+	Name: "rings", Program: "rings", Title: "requests to a server on another CPU",
+	Labels: []string{"way", "batch"}, Control: "call each",
+	Values: []Value{
+		{Name: "per_second", Header: "a second", Unit: PerSecond},
+		{Name: "latency_p50_ns", Header: "p50", Unit: Nanoseconds},
+		{Name: "latency_p99_ns", Header: "p99", Unit: Nanoseconds},
+		{Name: "latency_min_ns", Header: "minimum", Unit: Nanoseconds},
+		{Name: "latency_max_ns", Header: "maximum", Unit: Nanoseconds},
+		{Name: "bells", Header: "bells each", Unit: Each},
+		{Name: "switches", Header: "switches each", Unit: Each},
+		{Name: "requests", Header: "requests", Unit: Count, Hidden: true},
+	},
+	Claims: []Claim{
+		{Text: "rings, polled, to a call each, batches of 1, p50, times", Value: "latency_p50_ns", Of: []string{"rings, polled", "1"},
+			To: []string{"call each", "1"}, AtLeast: 7.5, Citation: ringsCitation},
+		{Text: "rings, batches of 1, to a call each, p50, times", Value: "latency_p50_ns", Of: []string{"rings", "1"},
+			To: []string{"call each", "1"}, AtLeast: 7.5, Citation: ringsCitation},
+		{Text: "rings, batches of 32, to a call each, switches a request, times", Value: "switches", Of: []string{"rings", "32"},
+			To: []string{"call each", "1"}, AtLeast: 4, Citation: ringsCitation},
+		{Text: "rings, batches of 128, to a call each, requests a second, times", Value: "per_second", Of: []string{"rings", "128"},
+			To: []string{"call each", "1"}, AtLeast: 15, Citation: ringsCitation},
+	},
+	Picture: Picture{Value: "per_second", Across: []string{"batch"}, Numeric: true, Panels: []Panel{
+		{Title: "requests a second"}, {Title: "latency, p50, ns", Value: "latency_p50_ns"},
+	}},
+	Remark: `call each: a write to an eventfd for each request, a queued signal for each completion, both sides sleep in the kernel. rings:
+a batch is published at once, with a user interrupt if the other side sleeps. rings, polled: nobody sleeps. Bells: calls,
+signals and user interrupts. Ratio: of "a second", at the same batch; the claims compare with a call each and no batch.`,
+}
+
+const ringsCitation = "one interrupt and one system call a request"
+
+// Storm compares how a receiver with work of its own hears of very many events.
+var Storm = &Experiment{
+	Name: "storm", Program: "storm", Title: "a storm of events, and a receiver with work of its own",
+	Labels: []string{"way"}, Control: "signal",
+	Values: []Value{
+		{Name: "per_second", Header: "items a second", Unit: PerSecond},
+		{Name: "work", Header: "work a second", Unit: PerSecond},
+		{Name: "interrupts", Header: "interrupts each", Unit: Each},
+		{Name: "spurious", Header: "spurious each", Unit: Each},
+		{Name: "latency_p50_ns", Header: "p50", Unit: Nanoseconds},
+		{Name: "latency_p99_ns", Header: "p99", Unit: Nanoseconds},
+		{Name: "latency_min_ns", Header: "minimum", Unit: Nanoseconds},
+		{Name: "latency_max_ns", Header: "maximum", Unit: Nanoseconds},
+		{Name: "items", Header: "items", Unit: Count, Hidden: true},
+	},
+	Picture: Picture{Value: "per_second", Across: []string{"way"}, Panels: []Panel{
+		{Title: "items a second"}, {Title: "pieces of work a second", Value: "work"},
+		{Title: "interrupts an item", Value: "interrupts"}, {Title: "latency, p99, ns", Value: "latency_p99_ns"},
+	}},
+	Remark: `signal, edge: one for each item, by the kernel or as a user interrupt. level: one while something is there. napi: one, then
+none until the receiver, between two pieces of its work, has found nothing left. coalesced: the same, from 16 items on or
+after 50 us. Spurious: interrupts that found nothing. A lost item is an error. Ratio: of items a second.`,
+}
+
 // Experiments are those that run in a Linux guest.
-var Experiments = []*Experiment{IPC, Wake, Flip}
+var Experiments = []*Experiment{IPC, Wake, Flip, Rings, Storm}

@@ -29,6 +29,16 @@ sleeps or which computes.`},
 		`Hand buffers of 4 KiB to 4 MiB over by copying, and by moving their pages to the
 receiver's address, with one CPU's translations to drop and with another's to shoot down,
 and find the size from which each is better.`},
+	"rings": {"Requests by shared rings in batches against a call and an interrupt for each",
+		`Send requests to a server on another CPU, and take their completions: by a system call
+and a signal each, and by shared rings with a user interrupt a batch, where the other
+side sleeps; in batches of 1 to 128. Rates, latency, and how often the scheduler had to
+switch.`},
+	"storm": {"A storm of events on a receiver that has work to do",
+		`Send items as fast as a ring takes them to a receiver that computes meanwhile, which hears
+of each by a signal, by a user interrupt each (edge), by one while something is there
+(level), by one and then by polling (as NAPI), and coalesced; and count interrupts,
+spurious ones, and what the receiver got done.`},
 }
 
 // experimentCommand is gvmm bench NAME.
@@ -152,6 +162,8 @@ func showValue(row bench.ExperimentRow, v bench.Value) string {
 	case v.Unit == bench.Nanoseconds:
 		d := time.Duration(x.Median)
 		return d.Round(max(10*time.Nanosecond, d/1000)).String()
+	case v.Unit == bench.Each:
+		return fmt.Sprintf("%.3f", x.Median)
 	}
 	return fmt.Sprintf("%.0f", x.Median)
 }
