@@ -1,6 +1,8 @@
 package guests
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,17 +18,8 @@ const (
 // BuildUserLibrary makes libuintr-user.a, of guests/lib/user, in the folder out, and the
 // targets' programs in folders below it; it returns the programs' paths.
 func BuildUserLibrary(out string, targets ...string) ([]string, error) {
-	for _, tool := range []string{"make", "gcc"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrToolchain, err)
-		}
-	}
-	building.Lock()
-	defer building.Unlock()
-	cmd := exec.Command("make", append([]string{"-s", "-C", filepath.Join(folder(), "lib", "user"), "OUT=" + out, "all"}, targets...)...)
-	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("guests: building the library for user interrupts: %w\n%s", err, text)
+	if err := makeUserLibrary(context.Background(), folder(), out, targets...); err != nil {
+		return nil, err
 	}
 	var programs []string
 	for _, t := range targets {
@@ -35,6 +28,23 @@ func BuildUserLibrary(out string, targets ...string) ([]string, error) {
 		programs = append(programs, found...)
 	}
 	return programs, nil
+}
+
+// makeUserLibrary makes it of the sources in the folder root.
+func makeUserLibrary(ctx context.Context, root, out string, targets ...string) error {
+	for _, tool := range []string{"make", "gcc"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%w: %w", ErrToolchain, err)
+		}
+	}
+	building.Lock()
+	defer building.Unlock()
+	cmd := exec.CommandContext(ctx, "make", append([]string{"-s", "-C", filepath.Join(root, "lib", "user"), "OUT=" + out, "all"}, targets...)...)
+	cmd.Env = append(os.Environ(), "MAKEFLAGS=", "MFLAGS=", "MAKELEVEL=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return errors.Join(ctx.Err(), fmt.Errorf("guests: building the library for user interrupts: %w\n%s", err, text))
+	}
+	return nil
 }
 
 // Programs of guests/linux/programs that use user interrupts.
@@ -46,27 +56,11 @@ const (
 // BuildUserPrograms makes Sample and Echo in the folder out, static, with the library that
 // BuildUserLibrary made there, and returns their paths.
 func BuildUserPrograms(out string) ([]string, error) {
-	gcc, err := exec.LookPath("gcc")
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrToolchain, err)
-	}
-	flags := []string{"-O2", "-Wall", "-Wextra", "-Werror", "-muintr", "-static", "-pthread"}
-	programs := []struct {
-		name string
-		args []string // before and after the source
-		libs []string
-	}{
-		// gcc's interrupt functions use general registers only.
-		{Sample, []string{"-mgeneral-regs-only", "-minline-all-stringops"}, nil},
-		{Echo, []string{"-I", filepath.Join(folder(), "lib", "user")}, []string{filepath.Join(out, "libuintr-user.a")}},
-	}
 	var paths []string
-	for _, p := range programs {
-		path := filepath.Join(out, p.name)
-		args := append(append([]string{}, flags...), p.args...)
-		args = append(append(args, "-o", path, filepath.Join(folder(), "linux", "programs", p.name+".c")), p.libs...)
-		if text, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("guests: building %s: %w\n%s", p.name, err, text)
+	for _, p := range []string{Sample, Echo} {
+		path := filepath.Join(out, p)
+		if err := compileLinux(context.Background(), folder(), out, p, path); err != nil {
+			return nil, err
 		}
 		paths = append(paths, path)
 	}

@@ -18,8 +18,12 @@ import (
 )
 
 func benchCommand() *cobra.Command {
-	return group("bench", "Experiments, each against its control in the same run",
+	c := group("bench", "Experiments, each against its control in the same run",
 		benchExitsCommand(), benchUIPICommand(), benchAttackCommand(), benchVsQEMUCommand(), benchBootCommand())
+	for _, e := range bench.Experiments {
+		c.AddCommand(experimentCommand(e))
+	}
+	return c
 }
 
 func benchExitsCommand() *cobra.Command {
