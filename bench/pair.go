@@ -40,7 +40,7 @@ func Control(ctx context.Context, c vmm.Config, r *vmm.Report) error {
 	if accel, err := vcpu.ParseAccel(r.Engine); err == nil {
 		c.Accel = accel
 	}
-	c.Serial = io.Discard
+	c.Serial, c.Console = io.Discard, c.Console.Silent()
 	control, err := Run(ctx, c)
 	if err != nil {
 		return fmt.Errorf("control run: %w", err)

@@ -64,16 +64,11 @@ func (r *engineRun) seconds(i int) float64 { return float64(r.loops[i].ticks) / 
 
 // VsQEMU runs the loops image on the software CPU and under QEMU's translator, alternating, and compares.
 func VsQEMU(ctx context.Context, o VsQEMUOptions) (*VsQEMUResult, error) {
-	path, err := exec.LookPath(o.QEMU)
+	path, version, err := findQEMU(ctx, o.QEMU)
 	if err != nil {
-		return nil, &SetupError{fmt.Errorf("%s is not in PATH; `make bench-qemu` installs it on Debian: %w", o.QEMU, err)}
+		return nil, err
 	}
-	version, err := exec.CommandContext(ctx, path, "--version").Output()
-	if err != nil {
-		return nil, &SetupError{fmt.Errorf("%s --version: %w", path, err)}
-	}
-	first, _, _ := strings.Cut(string(version), "\n")
-	result := &VsQEMUResult{Version: first, Rounds: o.Rounds}
+	result := &VsQEMUResult{Version: version, Rounds: o.Rounds}
 	var soft, qemu []*engineRun
 	done := 0
 	for range o.Rounds {
@@ -96,6 +91,19 @@ func VsQEMU(ctx context.Context, o VsQEMUOptions) (*VsQEMUResult, error) {
 		}
 	}
 	return result, result.compare(soft, qemu)
+}
+
+// findQEMU finds QEMU's program, and what it says of its version.
+func findQEMU(ctx context.Context, program string) (path, version string, err error) {
+	if path, err = exec.LookPath(program); err != nil {
+		return "", "", &SetupError{fmt.Errorf("%s is not in PATH; `make bench-qemu` installs it on Debian: %w", program, err)}
+	}
+	text, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return "", "", &SetupError{fmt.Errorf("%s --version: %w", path, err)}
+	}
+	version, _, _ = strings.Cut(string(text), "\n")
+	return path, version, nil
 }
 
 func (o *VsQEMUOptions) command() string {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -296,41 +297,57 @@ func TestUnmappedPageIsNeverWrittenAfterTheWait(t *testing.T) {
 }
 
 // TestRevokedBindingIsNeverPostedToAfterTheWait does the same with a UPID: posts are under way when its entry is cleared (`iommu.md §2.5` rule 6).
+// Each stands still for a while between finding its entry and setting its bit, where nothing but the wait holds the revocation back.
 func TestRevokedBindingIsNeverPostedToAfterTheWait(t *testing.T) {
-	r := newTranslatingRig(t, func(c *Config) { c.Deliver = discard{} })
+	const (
+		index, rounds = 3, 200
+		pause, watch  = 20 * time.Microsecond, 200 * time.Microsecond
+	)
+	var underWay atomic.Int64
+	stall := func(pci.RequesterID) uint16 {
+		underWay.Add(1)
+		time.Sleep(pause)
+		return domA
+	}
+	r := newDMARig(t, func(c *Config) { c.Deliver, c.Domain = discard{}, stall })
+	r.enableQueue(0)
+	r.write64(spec.RegIRTA, uint64(spec.NewIRTA(irtBase, irtSize, true)))
+	r.command(spec.GlobalSIRTP)
+	r.command(spec.GlobalIRE)
 	r.loadPools(spec.Pool{Base: poolA, Count: 16, Domain: domA})
 	entry := spec.NewUserPosted(5, poolA, false, uint16(ridA))
 	r.upid(poolA)
 	var stop atomic.Bool
 	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop.Store(true)
 	for range 3 {
 		wg.Go(func() {
 			for !stop.Load() {
-				_ = r.raise(ridA, 3)
+				_ = r.raise(ridA, index)
 				runtime.Gosched()
 			}
 		})
 	}
-	for range 400 {
-		_, _, _, err := r.mem.CompareAndSwap128(irtBase+3*16, 0, 0, entry.Lo, entry.Hi)
+	for range rounds {
+		_, _, _, err := r.mem.CompareAndSwap128(irtBase+index*16, 0, 0, entry.Lo, entry.Hi)
 		require.NoError(t, err)
-		r.eventually(func() bool { v, _ := r.mem.Load64(poolA + 8); return v != 0 }, "posts arrive")
-		_, _, swapped, err := r.mem.CompareAndSwap128(irtBase+3*16, entry.Lo, entry.Hi, 0, 0)
+		before := underWay.Load()
+		r.eventually(func() bool { return underWay.Load() > before }, "posts are under way")
+		_, _, swapped, err := r.mem.CompareAndSwap128(irtBase+index*16, entry.Lo, entry.Hi, 0, 0)
 		require.NoError(t, err)
 		require.True(t, swapped)
 		w, done := r.wait()
-		r.submit(spec.NewIECDescriptor(spec.IECInvalidation{Index: 3}), w)
+		r.submit(spec.NewIECDescriptor(spec.IECInvalidation{Index: index}), w)
 		r.eventually(done, "posts end")
 		// The UPID's memory is somebody else's now.
 		r.store64(poolA+8, 0)
-		for range 50 {
+		for end := time.Now().Add(watch); time.Now().Before(end); runtime.Gosched() {
 			v, err := r.mem.Load64(poolA + 8)
 			require.NoError(t, err)
 			require.Zero(t, v)
 		}
 	}
-	stop.Store(true)
-	wg.Wait()
 }
 
 // blockingAPICs hold every message until they are let go.

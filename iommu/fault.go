@@ -55,6 +55,9 @@ func (u *Unit) fault(f Fault, quiet bool) {
 	u.faults.add(f)
 	out := u.regs.event.take(nil)
 	u.mu.Unlock()
+	if u.cfg.Trace != nil {
+		u.cfg.Trace(f)
+	}
 	u.sendEvents(out)
 }
 

@@ -124,8 +124,7 @@ func (r *requester) fillTLB(t *tables, c *context, addr uint64, want spec.SLEntr
 	if r.context.entry.Load() != c || c.generation != u.contexts.Load() {
 		return nil, 0, true
 	}
-	r.misses.Add(1)
-	if reason = u.walk(c, addr, want, e); reason != 0 {
+	if reason = r.missed(c, addr, want, e); reason != 0 {
 		return nil, reason, false
 	}
 	e.judged = t
@@ -138,6 +137,20 @@ func (r *requester) fillTLB(t *tables, c *context, addr uint64, want spec.SLEntr
 	}
 	tlb.slot(c.did, addr, int(e.level)).Store(e)
 	return e, 0, false
+}
+
+// missed walks the tables of a context for an address that is not cached.
+func (r *requester) missed(c *context, addr uint64, want spec.SLEntry, e *translation) spec.Reason {
+	r.misses.Add(1)
+	reason := r.unit.walk(c, addr, want, e)
+	if trace := r.unit.cfg.Trace; trace != nil {
+		event := missed{rid: r.rid, addr: addr}
+		if reason == 0 {
+			event.page = e
+		}
+		trace(event)
+	}
+	return reason
 }
 
 // walk follows the second-level tables (VT-d §3.7, §9.8) to the page of addr, which every level must allow to be used as wanted.

@@ -27,6 +27,7 @@ func (r *requester) postUser(t *tables, index uint16, e spec.IRTE) error {
 		return r.refuse(index, spec.DescriptorReserved, e.FPD())
 	}
 	r.countPost(true)
+	r.traceMessage(index, e)
 	switch {
 	case notify:
 		return r.notify(t, nv, ndst)
@@ -43,7 +44,9 @@ func (r *requester) postSilently(index uint16, e spec.IRTE) error {
 		return r.refuse(index, spec.PoolDenied, e.FPD())
 	}
 	r.countPost(true)
+	r.traceMessage(index, e)
 	r.deferred.Add(1)
+	r.traceQuiet("deferred")
 	r.storm.hold(uint32(index))
 	return nil
 }
@@ -92,6 +95,7 @@ func (r *requester) post(t *tables, index uint16, e spec.IRTE) error {
 		return r.refuse(index, spec.DescriptorNotInRAM, e.FPD())
 	}
 	r.countPost(false)
+	r.traceMessage(index, e)
 	return r.announce(t, pda+spec.PIDControl, e)
 }
 
@@ -136,13 +140,19 @@ func (r *requester) claim(addr uint64, urgent bool) (c uspec.Control, won bool) 
 func (r *requester) unannounced(c uspec.Control) {
 	if c.SN() && !c.ON() {
 		r.suppressed.Add(1)
+		r.traceQuiet("suppressed")
 		return
 	}
 	r.coalesced.Add(1)
+	r.traceQuiet("coalesced")
 }
 
 // notify sends the notification: fixed, physical, edge (`iommu.md §2.2`).
 func (r *requester) notify(t *tables, vector uint8, ndst uint32) error {
 	r.notified.Add(1)
-	return r.send(spec.Message{Vector: vector, Destination: spec.DestinationID(ndst, t.irta.EIME())})
+	m := spec.Message{Vector: vector, Destination: spec.DestinationID(ndst, t.irta.EIME())}
+	if trace := r.unit.cfg.Trace; trace != nil {
+		trace(announced{r.rid, "notify", m})
+	}
+	return r.send(m)
 }

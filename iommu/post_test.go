@@ -32,7 +32,7 @@ func TestUserPostSetsPIRThenNotifiesOnce(t *testing.T) {
 	require.NoError(t, r.raise(ridA, 0))
 	require.Equal(t, []pci.Message{fixed(uinv, 3)}, r.apic.take())
 
-	want := RequesterStats{Requester: ridA, Posted: 3, UserPosted: 3, Notified: 2, Coalesced: 1, Faults: map[spec.Reason]uint64{}}
+	want := RequesterStats{Requester: ridA, Domain: 1, Posted: 3, UserPosted: 3, Notified: 2, Coalesced: 1, Faults: map[spec.Reason]uint64{}}
 	require.Equal(t, want, r.stats(ridA))
 }
 

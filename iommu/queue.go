@@ -79,6 +79,9 @@ func (u *Unit) serveDescriptor(out []pci.Message) []pci.Message {
 		return u.stopQueue(spec.QueueFetch, out)
 	}
 	d := spec.Descriptor{Lo: lo, Hi: hi}
+	if u.cfg.Trace != nil {
+		u.cfg.Trace(fetched{q.head, d})
+	}
 	ok := false
 	switch d.Type() {
 	case spec.DescriptorContext:

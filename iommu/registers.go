@@ -64,12 +64,18 @@ func (u *Unit) WriteMMIO(off uint64, p []byte) {
 	if !accepts(off, p) {
 		return
 	}
+	var word [8]byte
+	copy(word[:], p)
+	v := binary.LittleEndian.Uint64(word[:])
+	if u.cfg.Trace != nil {
+		u.cfg.Trace(written{off, len(p), v})
+	}
 	if len(p) == 8 {
-		u.store(off, binary.LittleEndian.Uint64(p), low|high)
+		u.store(off, v, low|high)
 		return
 	}
 	shift := off & 4 * 8
-	u.store(off&^7, uint64(binary.LittleEndian.Uint32(p))<<shift, low<<shift)
+	u.store(off&^7, v<<shift, low<<shift)
 }
 
 func accepts(off uint64, p []byte) bool {
@@ -89,9 +95,11 @@ func (u *Unit) load(off uint64) uint64 {
 	case spec.RegVER:
 		return spec.Version
 	case spec.RegCAP:
-		return u.capabilities()
+		cap, _ := u.cfg.Capabilities()
+		return cap
 	case spec.RegECAP:
-		return u.extendedCapabilities()
+		_, ecap := u.cfg.Capabilities()
+		return ecap
 	case spec.RegGCMD:
 		return uint64(u.status()) << 32
 	case spec.RegFSTS &^ 7:
@@ -228,24 +236,25 @@ func (r *registers) storeFaultStatus(v uint32) {
 	r.cleared()
 }
 
-func (u *Unit) capabilities() uint64 {
-	v := spec.CapFaultRecords(faultRecords) | spec.CapESIRTPS
-	if u.cfg.Posted {
-		v |= spec.CapPI
+// Capabilities are CAP and ECAP of a unit that is made of c.
+func (c Config) Capabilities() (cap, ecap uint64) {
+	cap, ecap = spec.CapFaultRecords(faultRecords)|spec.CapESIRTPS, spec.EcapC|spec.EcapIR
+	if c.Posted {
+		cap |= spec.CapPI
 	}
-	if u.cfg.DMA {
-		v |= spec.CapTranslation(u.cfg.Width)
+	if c.X2APIC {
+		ecap |= spec.EcapEIM
 	}
-	return v
+	if c.DMA {
+		cap |= spec.CapTranslation(c.width())
+		ecap |= spec.EcapTranslation
+	}
+	return cap, ecap
 }
 
-func (u *Unit) extendedCapabilities() uint64 {
-	v := spec.EcapC | spec.EcapIR
-	if u.cfg.X2APIC {
-		v |= spec.EcapEIM
+func (c Config) width() int {
+	if c.Width == 0 {
+		return 48
 	}
-	if u.cfg.DMA {
-		v |= spec.EcapTranslation
-	}
-	return v
+	return c.Width
 }

@@ -67,6 +67,7 @@ func (r *requester) message(m pci.Message) error {
 		return r.post(t, uint16(index), e)
 	default:
 		r.remapped.Add(1)
+		r.traceMessage(uint16(index), e)
 		return r.send(remapped(e, t.irta.EIME()))
 	}
 }

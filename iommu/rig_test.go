@@ -77,7 +77,7 @@ func newRig(t testing.TB, edit ...func(*Config)) *rig {
 	mem := memory.New()
 	require.NoError(t, mem.AddRAM(0, ramSize))
 	apic := new(apics)
-	cfg := Config{Memory: mem, Deliver: apic, X2APIC: true, Posted: true, Domain: domains}
+	cfg := Config{Memory: mem, Deliver: apic, X2APIC: true, Posted: true, UserPosted: true, Domain: domains}
 	for _, e := range edit {
 		e(&cfg)
 	}
@@ -96,7 +96,7 @@ func newRemappingRig(t testing.TB, edit ...func(*Config)) *rig {
 	r.write64(spec.RegIRTA, uint64(spec.NewIRTA(irtBase, irtSize, true)))
 	r.write32(spec.RegGCMD, spec.GlobalSIRTP)
 	r.write32(spec.RegGCMD, spec.GlobalIRE)
-	if r.cfg.Posted {
+	if r.cfg.UserPosted {
 		r.loadPools(spec.Pool{Base: poolA, Count: 16, Domain: 1, Tag: 0xA}, spec.Pool{Base: poolB, Count: 16, Domain: 2, Tag: 0xB})
 		require.Equal(t, spec.VendorEnable|spec.VendorLoaded, r.read32(spec.RegVendor+0x0C))
 		r.write32(spec.RegVendor+0x1C, wakeV)

@@ -30,8 +30,8 @@ type Config struct {
 	Deliver pci.MSISender
 	// X2APIC offers 32-bit destinations (ECAP.EIM).
 	X2APIC bool
-	// Posted offers posted entries (CAP.PI) and the vendor page with user-posted ones.
-	Posted bool
+	// Posted offers posted entries (CAP.PI), and UserPosted with it the vendor page and user-posted ones.
+	Posted, UserPosted bool
 	// DMA offers DMA remapping and queued invalidation. Without it nothing is cached, and there is nothing to invalidate.
 	DMA bool
 	// Width is how many bits a DMA address has (CAP.MGAW): 39, 48 or 57 [48].
@@ -41,6 +41,8 @@ type Config struct {
 	Domain func(pci.RequesterID) uint16
 	// Written, if set, is told what the unit wrote into memory by itself: status words of waits.
 	Written func(addr, n uint64)
+	// Trace, if set, is told what the unit does.
+	Trace Tracer
 	// Storm bounds each requester's user notifications.
 	Storm Storm
 }
@@ -89,9 +91,8 @@ func New(cfg Config) *Unit {
 	if cfg.Domain == nil {
 		cfg.Domain = func(pci.RequesterID) uint16 { return 0 }
 	}
-	if cfg.Width == 0 {
-		cfg.Width = 48
-	}
+	cfg.UserPosted = cfg.UserPosted && cfg.Posted
+	cfg.Width = cfg.width()
 	u := &Unit{cfg: cfg, start: time.Now(), done: make(chan struct{}), requesters: make(map[pci.RequesterID]*requester)}
 	u.epochs.wake = make(chan struct{}, 1)
 	u.epochs.sections.Store(new([]*section))

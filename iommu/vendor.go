@@ -16,7 +16,7 @@ type poolRegisters struct {
 
 // loadVendor returns the 8 bytes of the vendor page at off, a multiple of 8.
 func (u *Unit) loadVendor(off uint64) uint64 {
-	if !u.cfg.Posted {
+	if !u.cfg.UserPosted {
 		return 0
 	}
 	switch off {
@@ -53,7 +53,7 @@ func (u *Unit) loadVendor(off uint64) uint64 {
 
 // storeVendor writes the half or halves of v under mask to the vendor page at off, a multiple of 8.
 func (u *Unit) storeVendor(off, v, mask uint64) {
-	if !u.cfg.Posted {
+	if !u.cfg.UserPosted {
 		return
 	}
 	u.mu.Lock()

@@ -21,11 +21,19 @@ func TestVendorPageIdentifiesItself(t *testing.T) {
 	require.Equal(t, uint64(1<<32|spec.VendorMagic), r.read64(vendor))
 }
 
-func TestVendorPageAbsentWithoutPostedInterrupts(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Posted = false })
-	for off := uint64(vendor); off < spec.PageBytes; off += 8 {
-		r.write64(off, ^uint64(0))
-		require.Zero(t, r.read64(off), "%#x", off)
+func TestVendorPageAbsentWithoutUserPostedInterrupts(t *testing.T) {
+	for name, edit := range map[string]func(*Config){
+		"no posted": func(c *Config) { c.Posted = false }, "posted to PIDs only": func(c *Config) { c.UserPosted = false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemappingRig(t, edit)
+			for off := uint64(vendor); off < spec.PageBytes; off += 8 {
+				r.write64(off, ^uint64(0))
+				require.Zero(t, r.read64(off), "%#x", off)
+			}
+			r.bindUser(5, poolA, false)
+			r.requireFault(r.raise(ridA, 0), ridA, 0, spec.EntryReserved)
+		})
 	}
 }
 

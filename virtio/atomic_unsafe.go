@@ -21,9 +21,17 @@ func storeWord(b []byte, v uint32) { atomic.StoreUint32(word(b), v) }
 
 func swapWord(b []byte, old, v uint32) bool { return atomic.CompareAndSwapUint32(word(b), old, v) }
 
+// storeLong publishes a packed queue's used descriptor: length, buffer id and
+// flags at once.
+func storeLong(b []byte, v uint64) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(unsafe.SliceData(b))), v)
+}
+
 // load128 copies the 16 bytes of a descriptor, each half at once: what is
-// judged is what is used, even while the driver writes.
+// judged is what is used, even while the driver writes. The half with the
+// flags comes first: in a packed queue they make the other one valid.
 func load128(b []byte) (lo, hi uint64) {
 	p := (*[2]uint64)(unsafe.Pointer(unsafe.SliceData(b)))
-	return atomic.LoadUint64(&p[0]), atomic.LoadUint64(&p[1])
+	hi = atomic.LoadUint64(&p[1])
+	return atomic.LoadUint64(&p[0]), hi
 }

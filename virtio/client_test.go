@@ -52,51 +52,53 @@ func (r *revocable) Segments(dst [][]byte, addr uint64, n uint32, write bool) ([
 	return r.Memory.Segments(dst, addr, n, write)
 }
 
-func newRevocable(t testing.TB) (*rig, *revocable) {
+func newRevocable(t testing.TB, packed bool) (*rig, *revocable) {
 	m := new(revocable)
 	r := newRig(t, 4, func(c *virtio.QueueConfig) {
 		m.Memory, m.t = c.DMA.(*virtiotest.Memory), t
-		c.DMA = m
+		c.DMA, c.Packed = m, packed
 	})
 	return r, m
 }
 
 func TestRequestsLastFromPopToPush(t *testing.T) {
-	r, m := newRevocable(t)
-	for round := range 3 {
-		var heads []uint16
-		for range 4 {
-			_, ok := r.Add(writable(8))
-			require.True(t, ok)
-		}
-		r.Publish()
-		for n := range 4 {
-			r.pop(t)
-			heads = append(heads, r.chain.Head)
-			require.Len(t, m.requests, n+1, "round %d", round)
-		}
-		for n, head := range heads {
-			require.NoError(t, r.queue.Push(head, 8))
-			require.Len(t, m.requests, 3-n)
-			_, err := r.queue.Notify()
+	onBoth(t, func(t *testing.T, packed bool) {
+		r, m := newRevocable(t, packed)
+		for round := range 3 {
+			var heads []uint16
+			for range 4 {
+				_, ok := r.Add(writable(8))
+				require.True(t, ok)
+			}
+			r.Publish()
+			for n := range 4 {
+				r.pop(t)
+				heads = append(heads, r.chain.Head)
+				require.Len(t, m.requests, n+1, "round %d", round)
+			}
+			for n, head := range heads {
+				require.NoError(t, r.queue.Push(head, 8))
+				require.Len(t, m.requests, 3-n)
+				_, err := r.queue.Notify()
+				require.NoError(t, err)
+			}
+			require.NoError(t, r.queue.DisableKicks())
+			_, err := r.queue.EnableKicks()
 			require.NoError(t, err)
+			require.False(t, r.queue.More())
+			require.Zero(t, m.sections, "every section was left")
+			for range 4 {
+				_, _, ok := r.Poll()
+				require.True(t, ok)
+			}
 		}
-		require.NoError(t, r.queue.DisableKicks())
-		_, err := r.queue.EnableKicks()
-		require.NoError(t, err)
-		require.False(t, r.queue.More())
-		require.Zero(t, m.sections, "every section was left")
-		for range 4 {
-			_, _, ok := r.Poll()
-			require.True(t, ok)
-		}
-	}
-	r.queue.Close()
-	require.True(t, m.closed)
+		r.queue.Close()
+		require.True(t, m.closed)
+	})
 }
 
 func TestHeadInFlightIsRefused(t *testing.T) {
-	r, m := newRevocable(t)
+	r, m := newRevocable(t, false)
 	head, _ := r.Add(writable(8))
 	r.Offer(head)
 	r.Publish()
@@ -110,11 +112,13 @@ func TestHeadInFlightIsRefused(t *testing.T) {
 }
 
 func TestMalformedChainHoldsNothing(t *testing.T) {
-	r, m := newRevocable(t)
-	r.Add(virtiotest.Desc{Addr: 0x1000, Len: 8})
-	r.Publish()
-	_, err := r.queue.Pop(&r.chain)
-	require.ErrorIs(t, err, virtio.ErrAddress)
-	require.Empty(t, m.requests)
-	require.Zero(t, m.sections)
+	onBoth(t, func(t *testing.T, packed bool) {
+		r, m := newRevocable(t, packed)
+		r.Add(virtiotest.Desc{Addr: 0x1000, Len: 8})
+		r.Publish()
+		_, err := r.queue.Pop(&r.chain)
+		require.ErrorIs(t, err, virtio.ErrAddress)
+		require.Empty(t, m.requests)
+		require.Zero(t, m.sections)
+	})
 }

@@ -6,9 +6,10 @@ const (
 	FeatureEventIdx       uint64 = 1 << 29
 	FeatureVersion1       uint64 = 1 << 32
 	FeatureAccessPlatform uint64 = 1 << 33
+	FeatureRingPacked     uint64 = 1 << 34
 )
 
-// MaxQueueSize is the largest split queue (§2.7).
+// MaxQueueSize is the largest queue (§2.7, §2.8.10.1).
 const MaxQueueSize = 32768
 
 // Device is a virtio device before a driver has activated it: what it is, and

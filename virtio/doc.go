@@ -1,5 +1,6 @@
-// Package virtio is what every virtio device stands on: the split queue, the
-// view of guest memory that a device is given, and the life of a device.
+// Package virtio is what every virtio device stands on: the queue, split
+// or packed, the view of guest memory that a device is given, and the life of
+// a device.
 // Clauses are those of Virtual I/O Device (VIRTIO) 1.3.
 //
 // A transport (virtio/virtiopci) negotiates features, builds a [Queue] for

@@ -13,20 +13,22 @@ import (
 )
 
 func TestInterruptSuppressedByFlag(t *testing.T) {
-	r := newRig(t, 8, func(c *virtio.QueueConfig) { c.EventIdx = false })
-	for i, suppress := range []uint16{0, 1, 0} {
-		r.SetAvailFlags(suppress)
-		r.Add(buffer(1))
-		r.Publish()
-		r.pop(t)
-		require.Equal(t, suppress == 0, r.complete(t, r.chain.Head, 0), "step %d", i)
-		r.Poll()
-	}
-	require.Equal(t, 2, r.fired)
-	require.Equal(t, uint64(1), r.queue.Counters.Suppressed.Load())
-	interrupted, err := r.queue.Notify()
-	require.NoError(t, err)
-	require.False(t, interrupted, "nothing new to tell")
+	onBoth(t, func(t *testing.T, packed bool) {
+		r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Packed, c.EventIdx = packed, false })
+		for i, suppress := range []uint16{0, 1, 0} {
+			r.SetAvailFlags(suppress)
+			r.Add(buffer(1))
+			r.Publish()
+			r.pop(t)
+			require.Equal(t, suppress == 0, r.complete(t, r.chain.Head, 0), "step %d", i)
+			r.Poll()
+		}
+		require.Equal(t, 2, r.fired)
+		require.Equal(t, uint64(1), r.queue.Counters.Suppressed.Load())
+		interrupted, err := r.queue.Notify()
+		require.NoError(t, err)
+		require.False(t, interrupted, "nothing new to tell")
+	})
 }
 
 // One interrupt when the used index passes used_event, however the completions
@@ -49,83 +51,91 @@ func TestInterruptWhenUsedIndexPassesEvent(t *testing.T) {
 }
 
 func TestBatchRaisesOneInterrupt(t *testing.T) {
-	r := newRig(t, 8, nil)
-	r.SetUsedEvent(2)
-	var heads []uint16
-	for range 5 {
-		head, _ := r.Add(buffer(1))
-		heads = append(heads, head)
-	}
-	r.Publish()
-	for range heads {
-		r.pop(t)
-	}
-	for _, h := range heads {
-		require.NoError(t, r.queue.Push(h, 0))
-	}
-	interrupted, err := r.queue.Notify()
-	require.NoError(t, err)
-	require.True(t, interrupted)
-	require.Equal(t, 1, r.fired)
+	onBoth(t, func(t *testing.T, packed bool) {
+		r := newRig(t, 8, format(packed))
+		r.SetUsedEvent(2)
+		var heads []uint16
+		for range 5 {
+			head, _ := r.Add(buffer(1))
+			heads = append(heads, head)
+		}
+		r.Publish()
+		for range heads {
+			r.pop(t)
+		}
+		for _, h := range heads {
+			require.NoError(t, r.queue.Push(h, 0))
+		}
+		interrupted, err := r.queue.Notify()
+		require.NoError(t, err)
+		require.True(t, interrupted)
+		require.Equal(t, 1, r.fired)
+	})
 }
 
 func TestCompletionsAppearInTheirOwnOrder(t *testing.T) {
-	var stamps []uint16
-	r := newRig(t, 8, func(c *virtio.QueueConfig) {
-		c.OnUsed = func(i uint16) { stamps = append(stamps, i) }
+	onBoth(t, func(t *testing.T, packed bool) {
+		var stamps []uint16
+		r := newRig(t, 8, func(c *virtio.QueueConfig) {
+			c.Packed, c.OnUsed = packed, func(i uint16) { stamps = append(stamps, i) }
+		})
+		a, _ := r.Add(writable(4))
+		b, _ := r.Add(writable(4))
+		r.Publish()
+		r.pop(t)
+		r.pop(t)
+		r.complete(t, b, 4)
+		r.complete(t, a, 0)
+		head, n, ok := r.Poll()
+		require.True(t, ok)
+		require.Equal(t, b, head)
+		require.Equal(t, uint32(4), n)
+		head, n, _ = r.Poll()
+		require.Equal(t, a, head)
+		require.Zero(t, n)
+		require.Equal(t, []uint16{0, 1}, stamps)
 	})
-	a, _ := r.Add(writable(4))
-	b, _ := r.Add(writable(4))
-	r.Publish()
-	r.pop(t)
-	r.pop(t)
-	r.complete(t, b, 4)
-	r.complete(t, a, 0)
-	head, n, ok := r.Poll()
-	require.True(t, ok)
-	require.Equal(t, b, head)
-	require.Equal(t, uint32(4), n)
-	head, n, _ = r.Poll()
-	require.Equal(t, a, head)
-	require.Zero(t, n)
-	require.Equal(t, []uint16{0, 1}, stamps)
 }
 
 // The hook runs while the completion is still invisible.
 func TestOnUsedRunsBeforePublishing(t *testing.T) {
-	var r *rig
-	var seen uint16 = 99
-	r = newRig(t, 8, func(c *virtio.QueueConfig) { c.OnUsed = func(uint16) { seen = r.UsedIndex() } })
-	r.Add(buffer(1))
-	r.Publish()
-	r.pop(t)
-	r.complete(t, r.chain.Head, 0)
-	require.Zero(t, seen)
-	require.Equal(t, uint16(1), r.UsedIndex())
+	onBoth(t, func(t *testing.T, packed bool) {
+		var r *rig
+		var seen uint16 = 99
+		r = newRig(t, 8, func(c *virtio.QueueConfig) { c.Packed, c.OnUsed = packed, func(uint16) { seen = r.UsedIndex() } })
+		r.Add(buffer(1))
+		r.Publish()
+		r.pop(t)
+		r.complete(t, r.chain.Head, 0)
+		require.Zero(t, seen)
+		require.Equal(t, uint16(1), r.UsedIndex())
+	})
 }
 
 func TestKickIsAskedForOnlyWhileIdle(t *testing.T) {
-	for _, eventIdx := range []bool{false, true} {
-		r := newRig(t, 8, func(c *virtio.QueueConfig) { c.EventIdx = eventIdx })
-		more, err := r.queue.EnableKicks()
-		require.NoError(t, err)
-		require.False(t, more)
-		r.Add(buffer(1))
-		require.True(t, r.Publish(), "the device is idle")
-		require.NoError(t, r.queue.DisableKicks())
-		r.Add(buffer(1))
-		require.False(t, r.Publish(), "the device is at work")
-		r.pop(t)
-		more, err = r.queue.EnableKicks()
-		require.NoError(t, err)
-		require.True(t, more, "a chain came without a kick")
-		r.pop(t)
-		more, err = r.queue.EnableKicks()
-		require.NoError(t, err)
-		require.False(t, more)
-		r.Add(buffer(1))
-		require.True(t, r.Publish())
-	}
+	onBoth(t, func(t *testing.T, packed bool) {
+		for _, eventIdx := range []bool{false, true} {
+			r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Packed, c.EventIdx = packed, eventIdx })
+			more, err := r.queue.EnableKicks()
+			require.NoError(t, err)
+			require.False(t, more)
+			r.Add(buffer(1))
+			require.True(t, r.Publish(), "the device is idle")
+			require.NoError(t, r.queue.DisableKicks())
+			r.Add(buffer(1))
+			require.False(t, r.Publish(), "the device is at work")
+			r.pop(t)
+			more, err = r.queue.EnableKicks()
+			require.NoError(t, err)
+			require.True(t, more, "a chain came without a kick")
+			r.pop(t)
+			more, err = r.queue.EnableKicks()
+			require.NoError(t, err)
+			require.False(t, more)
+			r.Add(buffer(1))
+			require.True(t, r.Publish())
+		}
+	})
 }
 
 // The word that holds avail_event ends in two bytes that are not the device's.
@@ -145,49 +155,51 @@ func TestAvailEventLeavesItsNeighbourAlone(t *testing.T) {
 // Driver and device side by side, each sleeping until the other tells it: a
 // lost kick or a lost interrupt hangs the test.
 func TestNoWakeIsLost(t *testing.T) {
-	for _, eventIdx := range []bool{false, true} {
-		total := 20_000
-		if testing.Short() {
-			total = 5_000
-		}
-		kick, irq := make(chan struct{}, 1), make(chan struct{}, 1)
-		ring := func(c chan struct{}) {
-			select {
-			case c <- struct{}{}:
-			default:
+	onBoth(t, func(t *testing.T, packed bool) {
+		for _, eventIdx := range []bool{false, true} {
+			total := 20_000
+			if testing.Short() {
+				total = 5_000
 			}
-		}
-		r := newRig(t, 16, func(c *virtio.QueueConfig) {
-			c.EventIdx, c.Interrupt = eventIdx, func() { ring(irq) }
-		})
-		var device sync.WaitGroup
-		device.Go(func() { serve(t, r, kick, total) })
-		for added, done := 0, 0; done < total; {
-			for ; added < total; added++ {
-				if _, ok := r.Add(buffer(8), writable(8)); !ok {
-					break
+			kick, irq := make(chan struct{}, 1), make(chan struct{}, 1)
+			ring := func(c chan struct{}) {
+				select {
+				case c <- struct{}{}:
+				default:
 				}
 			}
-			if r.Publish() {
-				ring(kick)
-			}
-			before := done
-			for {
-				if _, _, ok := r.Poll(); !ok {
-					break
+			r := newRig(t, 16, func(c *virtio.QueueConfig) {
+				c.Packed, c.EventIdx, c.Interrupt = packed, eventIdx, func() { ring(irq) }
+			})
+			var device sync.WaitGroup
+			device.Go(func() { serve(t, r, kick, total) })
+			for added, done := 0, 0; done < total; {
+				for ; added < total; added++ {
+					if _, ok := r.Add(buffer(8), writable(8)); !ok {
+						break
+					}
 				}
-				done++
+				if r.Publish() {
+					ring(kick)
+				}
+				before := done
+				for {
+					if _, _, ok := r.Poll(); !ok {
+						break
+					}
+					done++
+				}
+				if done > before {
+					continue
+				}
+				r.SetUsedEvent(r.Seen())
+				if r.UsedIndex() == r.Seen() {
+					<-irq
+				}
 			}
-			if done > before {
-				continue
-			}
-			r.SetUsedEvent(r.Seen())
-			if r.UsedIndex() == r.Seen() {
-				<-irq
-			}
+			device.Wait()
 		}
-		device.Wait()
-	}
+	})
 }
 
 func serve(t *testing.T, r *rig, kick chan struct{}, total int) {

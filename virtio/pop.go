@@ -13,7 +13,7 @@ type Chain struct {
 	ReadLen, WriteLen  uint64   // bytes in each
 }
 
-// Descriptor flags (§2.7.5).
+// Descriptor flags that both formats have (§2.7.5, §2.8.13).
 const (
 	descNext     = 1
 	descWrite    = 2
@@ -24,11 +24,13 @@ const (
 // §2.7.5.3.1 says the queue size, but drivers of short queues go beyond it.
 const maxIndirect = 1024
 
+// descriptor is one as it was read. Split queues have no id, packed ones no
+// next: both mean the same two bytes to their reader.
 type descriptor struct {
 	addr  uint64
 	len   uint32
 	flags uint16
-	next  uint16
+	link  uint16 // split: next; packed: buffer id
 }
 
 // Pop takes the next chain into c; false means that there is none. After an
@@ -50,47 +52,24 @@ func (q *Queue) Pop(c *Chain) (bool, error) {
 }
 
 func (q *Queue) pop(c *Chain) (bool, error) {
-	if more, err := q.look(); !more || err != nil {
+	if more, err := q.ring.look(); !more || err != nil {
 		return false, err
 	}
-	if q.inFlight.Load() >= int32(q.Size) {
-		return false, ErrOverrun
-	}
-	head, err := q.load16(q.Avail + availRing + 2*uint64(q.next&q.mask))
-	if err != nil {
-		return false, err
-	}
-	c.Head = head
 	c.Readable, c.Writable = c.Readable[:0], c.Writable[:0]
 	c.ReadLen, c.WriteLen = 0, 0
-	if err := q.begin(head); err != nil {
-		return false, err
-	}
-	if err := q.walk(c, head); err != nil {
-		q.end(head)
-		return false, fmt.Errorf("chain %d: %w", head, err)
-	}
-	q.next++
-	q.inFlight.Add(1)
-	q.Counters.Chains.Add(1)
-	return true, nil
-}
-
-// look tells whether avail.ring has an entry to take, reading avail.idx only
-// when all that was known of has been taken.
-func (q *Queue) look() (bool, error) {
-	if q.next != q.avail {
-		return true, nil
-	}
-	idx, err := q.load16(q.Avail + availIdx)
+	request, err := q.begin()
 	if err != nil {
 		return false, err
 	}
-	if idx-q.next > q.Size {
-		return false, fmt.Errorf("%w: %d after %d", ErrAvailIndex, idx, q.next)
+	if err = q.ring.take(c); err == nil {
+		err = q.hold(c.Head, request)
 	}
-	q.avail = idx
-	return q.next != q.avail, nil
+	if err != nil {
+		q.drop(request)
+		return false, err
+	}
+	q.Counters.Chains.Add(1)
+	return true, nil
 }
 
 // More tells whether Pop would find another chain. Like Pop it belongs to the
@@ -98,51 +77,15 @@ func (q *Queue) look() (bool, error) {
 func (q *Queue) More() bool {
 	section := q.enter()
 	defer q.leave(section)
-	more, err := q.look()
+	more, err := q.ring.look()
 	return more && err == nil
 }
 
-// walk follows a chain, at most once into an indirect table, which ends it
-// (§2.7.5.3). The table and the number of steps bound every loop.
-func (q *Queue) walk(c *Chain, head uint16) error {
-	table, entries, steps := q.Desc, uint32(q.Size), int(q.Size)
-	inside := false
-	for index := uint32(head); ; steps-- {
-		if index >= entries {
-			return fmt.Errorf("%w: %d", ErrDescriptorIndex, index)
-		}
-		if steps == 0 {
-			return ErrChainTooLong
-		}
-		d, err := q.descriptor(table + descSize*uint64(index))
-		if err != nil {
-			return err
-		}
-		if d.flags&descIndirect != 0 {
-			if err := q.checkIndirect(d, inside); err != nil {
-				return err
-			}
-			inside = true
-			table, entries, index = d.addr, d.len/descSize, 0
-			steps = max(int(q.Size), maxIndirect) + 1
-			continue
-		}
-		if err := q.add(c, d); err != nil {
-			return err
-		}
-		if d.flags&descNext == 0 {
-			return nil
-		}
-		index = uint32(d.next)
-	}
-}
-
-func (q *Queue) checkIndirect(d descriptor, inside bool) error {
+// checkIndirect judges what refers to an indirect table.
+func (q *Queue) checkIndirect(d descriptor) error {
 	switch {
 	case !q.Indirect:
 		return fmt.Errorf("%w: not negotiated", ErrIndirect)
-	case inside:
-		return fmt.Errorf("%w: nested", ErrIndirect)
 	case d.flags&descNext != 0:
 		return fmt.Errorf("%w: with a next", ErrIndirect)
 	case d.len == 0 || d.len%descSize != 0 || d.len/descSize > 65535:
@@ -196,33 +139,28 @@ func (q *Queue) segments(list *[][]byte, d descriptor, write bool) error {
 	return nil
 }
 
-// descriptor reads the descriptor at addr, once.
-func (q *Queue) descriptor(addr uint64) (descriptor, error) {
-	var lo, hi uint64
-	if addr%descSize == 0 {
-		b, err := q.view(addr, descSize, false)
-		if err != nil {
-			return descriptor{}, err
-		}
-		lo, hi = load128(b)
-	} else {
-		var err error
-		if lo, hi, err = q.gather(addr); err != nil {
-			return descriptor{}, err
-		}
+// read copies the descriptor at addr, once.
+func (q *Queue) read(addr uint64) (lo, hi uint64, err error) {
+	if addr%descSize != 0 {
+		return q.gather(addr)
 	}
-	return descriptor{addr: lo, len: uint32(hi), flags: uint16(hi >> 32), next: uint16(hi >> 48)}, nil
+	b, err := q.view(addr, descSize, false)
+	if err != nil {
+		return 0, 0, err
+	}
+	lo, hi = load128(b)
+	return lo, hi, nil
 }
 
 // gather reads a descriptor that is not aligned, as only one in an indirect
 // table may be, and so may cross a page.
 func (q *Queue) gather(addr uint64) (lo, hi uint64, err error) {
-	if q.split, err = q.DMA.Segments(q.split[:0], addr, descSize, false); err != nil {
+	if q.scratch, err = q.DMA.Segments(q.scratch[:0], addr, descSize, false); err != nil {
 		return 0, 0, fmt.Errorf("%w: descriptor at %#x: %w", ErrAddress, addr, err)
 	}
 	var d [descSize]byte
 	n := 0
-	for _, s := range q.split {
+	for _, s := range q.scratch {
 		n += copy(d[n:], s)
 	}
 	if n != descSize {

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// How a queue's setup or its driver can be wrong. After any but the
-// first the queue serves no more.
+// How a queue's setup, its driver or its device can be wrong. After any but
+// the first the queue serves no more.
 var (
 	ErrQueueConfig     = errors.New("virtio: queue configuration")
 	ErrAvailIndex      = errors.New("virtio: available index is more than a queue ahead")
@@ -21,6 +21,8 @@ var (
 	ErrOrder           = errors.New("virtio: readable descriptor after a writable one")
 	ErrAddress         = errors.New("virtio: address is not memory")
 	ErrInFlight        = errors.New("virtio: chain is in flight already")
+	ErrNotInFlight     = errors.New("virtio: chain is not in flight")
+	ErrBufferID        = errors.New("virtio: buffer id out of range")
 )
 
 // DefaultMaxBytes is how much one chain may describe unless a queue is told
@@ -36,64 +38,75 @@ type Counters struct {
 	Malformed   atomic.Uint64 // errors that finished a queue
 }
 
-// QueueConfig says where a split queue stands and whom it tells.
+// QueueConfig says where a virtqueue stands and whom it tells.
 type QueueConfig struct {
-	Size               uint16 // a power of two
-	Desc, Avail, Used  uint64 // addresses in DMA, aligned to 16, 2 and 4
-	EventIdx, Indirect bool   // negotiated features
+	// Packed chooses the format: split (§2.7) or packed (§2.8).
+	Packed bool
+	Size   uint16 // split: a power of two; packed: 1 to MaxQueueSize
+	// Desc, Avail and Used are the descriptor, driver and device areas, as addresses in DMA. Split: descriptor table,
+	// available ring and used ring, aligned to 16, 2 and 4. Packed: descriptor ring, driver and device event suppression
+	// structures, aligned to 16, 4 and 4.
+	Desc, Avail, Used  uint64
+	EventIdx, Indirect bool // negotiated features
 	DMA                DMA
 	MaxBytes           uint64    // of one chain; 0 means DefaultMaxBytes, 2^32 is the most
 	Counters           *Counters // nil makes new ones
 	// Interrupt, if set, raises the queue's interrupt; Notify calls it.
 	Interrupt func()
-	// OnUsed, if set, is called right before used.idx is published, with the
-	// value that will publish this completion, minus 1. It must not call back.
+	// OnUsed, if set, is called right before a completion is published, with the number of those before it, mod 2^16: in
+	// a split queue used.idx as it stands. It must not call back.
 	OnUsed func(index uint16)
 	// Ready, if set, says whether the device may reach memory: while it does
 	// not, Pop finds nothing. Kick the queue when it changes to true.
 	Ready func() bool
 }
 
-// Queue is the device's side of a split virtqueue (§2.7). Pop, EnableKicks
-// and DisableKicks belong to one goroutine; Push and Notify may be called from
+// Queue is the device's side of a virtqueue. Pop, More, EnableKicks and
+// DisableKicks belong to one goroutine; Push and Notify may be called from
 // any.
 type Queue struct {
 	QueueConfig
-	mask uint16
+	ring ring
 
 	client   Client         // DMA, if addresses can be taken back; else nil
 	requests []atomic.Int32 // of client's, plus 1, by the head of the chain in flight
 
-	// The popping side.
-	avail uint16   // avail.idx when last read
-	next  uint16   // the next entry of avail.ring to take
-	split [][]byte // scratch for indirect descriptors that are not aligned
+	scratch [][]byte // for indirect descriptors that are not aligned; the popping side's
 
-	inFlight atomic.Int32
-	failure  atomic.Pointer[error] // the first error, after which nothing is served
-
-	mu       sync.Mutex // the used ring
-	used     uint16     // used.idx as published
-	signaled uint16     // used.idx at the last Notify
-	flags    uint16     // used.flags
+	failure atomic.Pointer[error] // the first error, after which nothing is served
+	mu      sync.Mutex            // publishing
 }
 
-// Layout of the available and used rings (§2.7.6, §2.7.8).
-const (
-	descSize     = 16
-	availIdx     = 2
-	availRing    = 4
-	usedRing     = 4
-	usedElemSize = 8
+// ring is what the two formats differ in. publish, publishAll and news are called
+// with Queue.mu held, the others belong to the popping goroutine. Only calls by chain go through it, none by descriptor.
+type ring interface {
+	// look tells whether there is a chain to take.
+	look() (bool, error)
+	// take puts the next chain, which look has found, into c, which is empty.
+	take(c *Chain) error
+	// unpop undoes the last take that is not undone.
+	unpop(head uint16)
+	// publish gives a chain back.
+	publish(head uint16, written uint32) error
+	// publishAll gives chains back all at once.
+	publishAll(used []Used) error
+	// news tells whether anything was published since the last call, and whether the driver wants an interrupt for it.
+	news() (some, wanted bool, err error)
+	// enableKicks asks for a kick for the next chain, and tells whether it is there already.
+	enableKicks() (more bool, err error)
+	disableKicks() error
+	// awaitMore is enableKicks for a chain past all that take has ever found.
+	awaitMore() (more bool, err error)
+}
 
-	availNoInterrupt = 1
-	usedNoNotify     = 1
-)
-
-// NewQueue makes a queue whose indices start at 0. It checks sizes, alignment
+// NewQueue makes a queue that begins at its ring's first entry. It checks sizes, alignment
 // and wrap; memory is checked at each use, since a driver's mappings change.
 func NewQueue(c QueueConfig) (*Queue, error) {
-	if err := CheckLayout(c.Size, c.Desc, c.Avail, c.Used); err != nil {
+	check := CheckLayout
+	if c.Packed {
+		check = CheckPackedLayout
+	}
+	if err := check(c.Size, c.Desc, c.Avail, c.Used); err != nil {
 		return nil, err
 	}
 	switch {
@@ -107,7 +120,12 @@ func NewQueue(c QueueConfig) (*Queue, error) {
 	if c.Counters == nil {
 		c.Counters = new(Counters)
 	}
-	q := &Queue{QueueConfig: c, mask: c.Size - 1}
+	q := &Queue{QueueConfig: c}
+	if c.Packed {
+		q.ring = newPackedRing(q)
+	} else {
+		q.ring = &splitRing{queue: q, mask: c.Size - 1}
+	}
 	if r, ok := c.DMA.(Revocable); ok {
 		q.client = r.Client(int(c.Size))
 		q.DMA = q.client
@@ -137,21 +155,36 @@ func (q *Queue) leave(section uint64) {
 	}
 }
 
-// begin starts the request of a chain. A head that is in flight is refused:
-// whose addresses are still in use could not be told when one of the two ends.
-func (q *Queue) begin(head uint16) error {
-	if q.client == nil || head >= q.Size {
-		return nil // the walk refuses such a head
-	}
-	if q.requests[head].Load() != 0 {
-		return fmt.Errorf("%w: %d", ErrInFlight, head)
+// begin starts the request of a chain that is about to be taken.
+func (q *Queue) begin() (request int, err error) {
+	if q.client == nil {
+		return 0, nil
 	}
 	request, ok := q.client.Begin()
 	if !ok {
-		return ErrOverrun
+		return 0, ErrOverrun
 	}
-	q.requests[head].Store(int32(request) + 1)
+	return request, nil
+}
+
+// hold keeps a request until head's chain is pushed. A head that is in flight
+// is refused: whose addresses are still in use could not be told when one of
+// the two ends.
+func (q *Queue) hold(head uint16, request int) error {
+	if q.client == nil {
+		return nil
+	}
+	if !q.requests[head].CompareAndSwap(0, int32(request)+1) {
+		return fmt.Errorf("%w: %d", ErrInFlight, head)
+	}
 	return nil
+}
+
+// drop ends the request of a chain that could not be taken.
+func (q *Queue) drop(request int) {
+	if q.client != nil {
+		q.client.End(request)
+	}
 }
 
 // end ends the request of a chain.
@@ -164,6 +197,9 @@ func (q *Queue) end(head uint16) {
 	}
 }
 
+// descSize is the size of a descriptor of either format.
+const descSize = 16
+
 // CheckLayout tells whether a split queue can stand there: size a power of two
 // up to MaxQueueSize, parts aligned, none past the end of the address space.
 func CheckLayout(size uint16, desc, avail, used uint64) error {
@@ -175,6 +211,21 @@ func CheckLayout(size uint16, desc, avail, used uint64) error {
 		return fmt.Errorf("%w: rings misaligned", ErrQueueConfig)
 	case desc+descSize*n < desc, avail+availRing+2*n+2 < avail, used+usedRing+usedElemSize*n+4 < used:
 		return fmt.Errorf("%w: rings wrap", ErrQueueConfig)
+	}
+	return nil
+}
+
+// CheckPackedLayout tells whether a packed queue can stand there: 1 to
+// MaxQueueSize descriptors (§2.8.10.1), parts aligned, none past the end of
+// the address space.
+func CheckPackedLayout(size uint16, desc, driver, device uint64) error {
+	switch {
+	case size == 0 || size > MaxQueueSize:
+		return fmt.Errorf("%w: size %d", ErrQueueConfig, size)
+	case desc%16 != 0 || driver%eventSize != 0 || device%eventSize != 0:
+		return fmt.Errorf("%w: rings misaligned", ErrQueueConfig)
+	case desc+descSize*uint64(size) < desc:
+		return fmt.Errorf("%w: ring wraps", ErrQueueConfig)
 	}
 	return nil
 }

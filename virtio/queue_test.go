@@ -30,18 +30,34 @@ func newRig(t testing.TB, size uint16, change func(*virtio.QueueConfig)) *rig {
 	r := &rig{}
 	m := virtiotest.NewMemory(ramBase, ramSize)
 	c := virtio.QueueConfig{
-		Size: size, EventIdx: true, Indirect: true, DMA: m,
+		EventIdx: true, Indirect: true, DMA: m,
 		Interrupt: func() { r.fired++ },
 	}
 	if change != nil {
 		change(&c)
 	}
-	r.Driver = virtiotest.NewDriver(m, ringBase, size, c.EventIdx)
+	c.Size = size
+	if c.Packed {
+		r.Driver = virtiotest.NewPacked(m, ringBase, size, c.EventIdx)
+	} else {
+		r.Driver = virtiotest.NewDriver(m, ringBase, size, c.EventIdx)
+	}
 	c.Desc, c.Avail, c.Used = r.Desc, r.Avail, r.Used
 	q, err := virtio.NewQueue(c)
 	require.NoError(t, err)
 	r.queue = q
 	return r
+}
+
+// onBoth runs a test on a split and on a packed queue.
+func onBoth(t *testing.T, test func(t *testing.T, packed bool)) {
+	t.Run("split", func(t *testing.T) { test(t, false) })
+	t.Run("packed", func(t *testing.T) { test(t, true) })
+}
+
+// format makes a rig's queue a packed one.
+func format(packed bool) func(*virtio.QueueConfig) {
+	return func(c *virtio.QueueConfig) { c.Packed = packed }
 }
 
 func (r *rig) pop(t testing.TB) {
@@ -64,21 +80,23 @@ func writable(n uint32) virtiotest.Desc {
 }
 
 func TestPopGivesBuffersInOrder(t *testing.T) {
-	r := newRig(t, 8, nil)
-	copy(r.Memory.Bytes(dataBase, 5), "hello")
-	head, _ := r.Add(
-		virtiotest.Desc{Addr: dataBase, Len: 2}, virtiotest.Desc{Addr: dataBase + 2, Len: 3}, writable(7))
-	r.Publish()
-	r.pop(t)
-	require.Equal(t, head, r.chain.Head)
-	require.Equal(t, [][]byte{[]byte("he"), []byte("llo")}, r.chain.Readable)
-	require.Equal(t, uint64(5), r.chain.ReadLen)
-	require.Equal(t, uint64(7), r.chain.WriteLen)
-	copy(r.chain.Writable[0], "written")
-	require.Equal(t, "written", string(r.Memory.Bytes(dataBase+0x1000, 7)))
-	ok, err := r.queue.Pop(&r.chain)
-	require.NoError(t, err)
-	require.False(t, ok, "there is one chain")
+	onBoth(t, func(t *testing.T, packed bool) {
+		r := newRig(t, 8, format(packed))
+		copy(r.Memory.Bytes(dataBase, 5), "hello")
+		head, _ := r.Add(
+			virtiotest.Desc{Addr: dataBase, Len: 2}, virtiotest.Desc{Addr: dataBase + 2, Len: 3}, writable(7))
+		r.Publish()
+		r.pop(t)
+		require.Equal(t, head, r.chain.Head)
+		require.Equal(t, [][]byte{[]byte("he"), []byte("llo")}, r.chain.Readable)
+		require.Equal(t, uint64(5), r.chain.ReadLen)
+		require.Equal(t, uint64(7), r.chain.WriteLen)
+		copy(r.chain.Writable[0], "written")
+		require.Equal(t, "written", string(r.Memory.Bytes(dataBase+0x1000, 7)))
+		ok, err := r.queue.Pop(&r.chain)
+		require.NoError(t, err)
+		require.False(t, ok, "there is one chain")
+	})
 }
 
 func TestDirectChainMayEndInIndirectTable(t *testing.T) {
@@ -97,12 +115,14 @@ func TestDirectChainMayEndInIndirectTable(t *testing.T) {
 }
 
 func TestChainOfExactlyTheQueueSizeIsServed(t *testing.T) {
-	r := newRig(t, 4, nil)
-	_, ok := r.Add(buffer(1), buffer(1), buffer(1), writable(1))
-	require.True(t, ok)
-	r.Publish()
-	r.pop(t)
-	require.Len(t, r.chain.Readable, 3)
+	onBoth(t, func(t *testing.T, packed bool) {
+		r := newRig(t, 4, format(packed))
+		_, ok := r.Add(buffer(1), buffer(1), buffer(1), writable(1))
+		require.True(t, ok)
+		r.Publish()
+		r.pop(t)
+		require.Len(t, r.chain.Readable, 3)
+	})
 }
 
 // malformed is what a driver may do wrong, as iommu.md §4.6 numbers it.
@@ -208,11 +228,13 @@ func TestMalformedChainsFinishTheQueueAndNothingElse(t *testing.T) {
 }
 
 func TestIndirectRefusedUnlessNegotiated(t *testing.T) {
-	r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Indirect = false })
-	r.AddIndirect(tableBase, buffer(1))
-	r.Publish()
-	_, err := r.queue.Pop(&r.chain)
-	require.ErrorIs(t, err, virtio.ErrIndirect)
+	onBoth(t, func(t *testing.T, packed bool) {
+		r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Packed, c.Indirect = packed, false })
+		r.AddIndirect(tableBase, buffer(1))
+		r.Publish()
+		_, err := r.queue.Pop(&r.chain)
+		require.ErrorIs(t, err, virtio.ErrIndirect)
+	})
 }
 
 // §4.6 #9: the same chain offered over and over, none completed.
@@ -247,17 +269,19 @@ func (s shortDMA) Segments(dst [][]byte, addr uint64, n uint32, write bool) ([][
 }
 
 func TestShortMappingIsNotTrusted(t *testing.T) {
-	for _, short := range []shortDMA{{view: 1}, {segments: 1}, {segments: 4}} {
-		r := newRig(t, 8, func(c *virtio.QueueConfig) { short.DMA = c.DMA })
-		c := r.queue.QueueConfig
-		c.DMA = short
-		q, err := virtio.NewQueue(c)
-		require.NoError(t, err)
-		r.Add(buffer(4))
-		r.Publish()
-		_, err = q.Pop(&r.chain)
-		require.ErrorIs(t, err, virtio.ErrAddress)
-	}
+	onBoth(t, func(t *testing.T, packed bool) {
+		for _, short := range []shortDMA{{view: 1}, {segments: 1}, {segments: 4}} {
+			r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Packed, short.DMA = packed, c.DMA })
+			c := r.queue.QueueConfig
+			c.DMA = short
+			q, err := virtio.NewQueue(c)
+			require.NoError(t, err)
+			r.Add(buffer(4))
+			r.Publish()
+			_, err = q.Pop(&r.chain)
+			require.ErrorIs(t, err, virtio.ErrAddress)
+		}
+	})
 }
 
 func TestUsedRingOutsideMemoryFinishesTheQueue(t *testing.T) {
@@ -310,16 +334,18 @@ func TestLayoutRules(t *testing.T) {
 }
 
 func TestNothingIsPoppedWhileNotReady(t *testing.T) {
-	ready := false
-	r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Ready = func() bool { return ready } })
-	r.Add(buffer(1))
-	r.Publish()
-	ok, err := r.queue.Pop(&r.chain)
-	require.NoError(t, err)
-	require.False(t, ok)
-	more, err := r.queue.EnableKicks()
-	require.NoError(t, err)
-	require.False(t, more, "or the device would spin")
-	ready = true
-	r.pop(t)
+	onBoth(t, func(t *testing.T, packed bool) {
+		ready := false
+		r := newRig(t, 8, func(c *virtio.QueueConfig) { c.Packed, c.Ready = packed, func() bool { return ready } })
+		r.Add(buffer(1))
+		r.Publish()
+		ok, err := r.queue.Pop(&r.chain)
+		require.NoError(t, err)
+		require.False(t, ok)
+		more, err := r.queue.EnableKicks()
+		require.NoError(t, err)
+		require.False(t, more, "or the device would spin")
+		ready = true
+		r.pop(t)
+	})
 }

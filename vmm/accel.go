@@ -64,6 +64,9 @@ func (m *Machine) openEngine(entry boot.Entry) error {
 		}
 	}
 	m.config.Accel = accel
+	if why != "" {
+		m.why = why // a machine that begins anew has no choice any more
+	}
 	if m.config.Chosen != nil && why != "" {
 		m.config.Chosen(accel, why)
 	}

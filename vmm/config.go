@@ -18,13 +18,30 @@ var ErrConfig = errors.New("vmm: configuration")
 
 // Config is what a machine is built from. Image is required.
 type Config struct {
-	Image   string // path of a kernel image
-	Initrd  string // path of an initial RAM disk; "" is none
-	Command string // its command line
-	Memory  uint64 // bytes of RAM [64 MiB]
-	CPUs    int    // [1]
-	Disks   []Disk
-	Queues  int // request queues of each disk [1]
+	Image    string // path of a kernel image, or of a disk, which is then the first one, /dev/vda, and booted from
+	Initrd   string // path of an initial RAM disk; "" is none
+	Command  string // its command line
+	Memory   uint64 // bytes of RAM [512 MiB for a Linux kernel, 64 MiB for others]
+	CPUs     int    // [1]
+	Disks    []Disk
+	Queues   int // request queues of each disk [1]
+	Networks []Network
+
+	// Boot is how the kernel is entered; boot.WayAuto takes the fastest way that it offers.
+	Boot boot.Way
+	// Kernel and Initrds, if given, are used instead of the files at Image, which then only names the kernel in reports,
+	// and at Initrd: what was found in a disk. Found is the command line that was found with them. Who made the
+	// machine closes them after it.
+	Kernel  *boot.Source
+	Initrds []boot.Source
+	Found   string
+	// WriteImage lets the guest write to an Image that is a raw disk. Booting, if set, is told what is booted from an
+	// Image that is a disk, in one line.
+	WriteImage bool
+	Booting    func(what string)
+	// Defaults completes a Linux kernel's command line: what came with it, then the words of
+	// LinuxDefaults, then Command. Without it Command is all.
+	Defaults bool
 
 	// UINTR offers user interrupts by Way; WayNone has Probe choose. Probe is what is known of this host; nil finds out.
 	UINTR bool
@@ -37,6 +54,9 @@ type Config struct {
 	Kick bool
 	// IOMMU puts every device behind the remapping unit for DMA too: drivers must accept ACCESS_PLATFORM.
 	IOMMU bool
+	// Entropy says whether there is a virtio-rng device; Console, if set, adds a virtio console.
+	Entropy Entropy
+	Console *Console
 	// Edu adds the edu device.
 	Edu bool
 	// DoorbellExits leaves doorbells to user-space exits instead of ioeventfds.
@@ -62,20 +82,25 @@ type Config struct {
 	JIT vcpu.JIT
 
 	Serial io.Writer // of COM1; nil discards
-	KVM    string    // path of the device ["/dev/kvm"]
+	Input  io.Reader // what arrives at COM1, read while the machine runs; nil is nothing
+	// NoReset has a reset by the guest end the machine, with ErrReset.
+	NoReset bool
+	KVM     string // path of the device ["/dev/kvm"]
 }
 
 // Disk is a host file as a virtio-blk device.
 type Disk struct {
 	Path     string
 	ReadOnly bool
+	DiskOptions
 }
 
-// Guest-physical layout. RAM is below ramLimit.
+// Guest-physical layout. RAM is below boot.LowLimit and from boot.HighBase on.
 const (
 	MiB = 1 << 20
 
-	ramLimit     = 0xC000_0000
+	ecamBase     = 0xD000_0000
+	ecamBytes    = 1 << 20 // bus 0
 	barBase      = 0xE000_0000
 	doorbellBase = 0xFEB0_0000 // one page a processor
 	iommuBase    = 0xFED9_0000
@@ -86,6 +111,11 @@ const (
 const (
 	MaxCPUs  = 64
 	maxDisks = 16
+	// maxMemory keeps what the VMM has for each page within reason.
+	maxMemory = 256 << 30
+	// defaultMemory is enough for a freestanding guest, linuxMemory for a distribution's kernel.
+	defaultMemory = 64 * MiB
+	linuxMemory   = 512 * MiB
 	// maxICount keeps virtual time far from its end.
 	maxICount = 1_000_000
 )
@@ -101,9 +131,6 @@ func (c *Config) queues() int { return max(1, c.Queues) }
 
 // check fills defaults in and judges the rest.
 func (c *Config) check() error {
-	if c.Memory == 0 {
-		c.Memory = 64 * MiB
-	}
 	if c.CPUs == 0 {
 		c.CPUs = 1
 	}
@@ -111,12 +138,12 @@ func (c *Config) check() error {
 		c.Serial = io.Discard
 	}
 	switch {
-	case c.Image == "":
+	case c.Image == "" && c.Kernel == nil:
 		return fmt.Errorf("%w: no image", ErrConfig)
 	case c.CPUs < 1 || c.CPUs > MaxCPUs:
 		return fmt.Errorf("%w: %d CPUs; 1 to %d can be had", ErrConfig, c.CPUs, MaxCPUs)
-	case c.Memory%MiB != 0 || c.Memory < MiB || c.Memory > ramLimit:
-		return fmt.Errorf("%w: memory of %d bytes; give whole MiB from 1 to %d", ErrConfig, c.Memory, ramLimit/MiB)
+	case c.Memory%MiB != 0 || c.Memory > maxMemory:
+		return fmt.Errorf("%w: memory of %d bytes; give whole MiB from 1 to %d", ErrConfig, c.Memory, maxMemory/MiB)
 	case len(c.Disks) > maxDisks:
 		return fmt.Errorf("%w: %d disks; %d can be had", ErrConfig, len(c.Disks), maxDisks)
 	case len(c.Command) > boot.MaxCommandLine:
@@ -128,5 +155,5 @@ func (c *Config) check() error {
 	case c.queues() > 16:
 		return fmt.Errorf("%w: %d queues a disk; 16 can be had", ErrConfig, c.Queues)
 	}
-	return nil
+	return c.checkNetworks()
 }

@@ -9,7 +9,6 @@ import (
 func TestAConfigGetsItsDefaults(t *testing.T) {
 	c := Config{Image: "kernel"}
 	require.NoError(t, c.check())
-	require.EqualValues(t, 64*MiB, c.Memory)
 	require.Equal(t, 1, c.CPUs)
 	require.Equal(t, 1, c.queues())
 	require.NotNil(t, c.Serial)
@@ -20,7 +19,7 @@ func TestConfigsThatCannotBeAreRefused(t *testing.T) {
 		"no image":          func(c *Config) { c.Image = "" },
 		"no whole MiB":      func(c *Config) { c.Memory = MiB + 4096 },
 		"too little memory": func(c *Config) { c.Memory = 4096 },
-		"RAM over devices":  func(c *Config) { c.Memory = ramLimit + MiB },
+		"too much memory":   func(c *Config) { c.Memory = maxMemory + MiB },
 		"negative CPUs":     func(c *Config) { c.CPUs = -1 },
 		"too many CPUs":     func(c *Config) { c.CPUs = MaxCPUs + 1 },
 		"too many disks":    func(c *Config) { c.Disks = make([]Disk, maxDisks+1) },

@@ -1,12 +1,7 @@
 package vmm
 
 import (
-	"errors"
-	"fmt"
 	"io"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"gvmm/virtio"
 	"gvmm/virtio/blk"
@@ -26,7 +21,7 @@ type device struct {
 	doorbells doorbellTable // nil where its stores come as exits
 }
 
-// addVirtio puts a virtio device in the bus's next slot. The machine closes host, which may be nil, also after an error.
+// addVirtio puts a virtio device in the bus's next slot. The board closes host, which may be nil, also after an error.
 func (m *Machine) addVirtio(name string, d virtio.Device, host io.Closer) (*device, error) {
 	i := len(m.devices)
 	dev := &device{
@@ -52,29 +47,6 @@ func (m *Machine) addVirtio(name string, d virtio.Device, host io.Closer) (*devi
 		return nil, err
 	}
 	return dev, dev.transport.Function().SetBAR(0, barBase+uint64(i)*virtiopci.BARSize)
-}
-
-// addDisk opens a disk and puts its device on the bus.
-func (m *Machine) addDisk(i int, d Disk) error {
-	file, err := blk.OpenFile(d.Path, d.ReadOnly)
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) {
-		return fmt.Errorf("%w (a disk that is only read: --disk %s,readonly)", err, d.Path)
-	}
-	if err != nil {
-		return err
-	}
-	name := fmt.Sprintf("disk%d", i)
-	disk, err := blk.New(file, blk.Options{Queues: m.config.queues(), Inline: m.config.ICount > 0, ReadOnly: d.ReadOnly, ID: name})
-	if err != nil {
-		_ = file.Close()
-		return err
-	}
-	dev, err := m.addVirtio(name, disk, file)
-	if err != nil {
-		return err
-	}
-	dev.disk = disk
-	return nil
 }
 
 func (d *device) close() {

@@ -100,7 +100,10 @@ func (e *kvmEngine) addCPUs(entry boot.Entry, info uint32) error {
 		}
 		e.vcpus = append(e.vcpus, c)
 	}
-	return e.vcpus[0].SetEntry(entry.Address(), entry.EAX(), info)
+	if entry.Linux != 0 {
+		return e.vcpus[0].SetLong64(entry.Linux, boot.LinuxCR3, uint64(info), boot.LinuxGDT, boot.LinuxGDTBytes)
+	}
+	return e.vcpus[0].SetEntry(uint32(entry.Address()), entry.EAX(), info)
 }
 
 func (e *kvmEngine) cpus() []vcpu.CPU {

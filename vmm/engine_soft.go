@@ -105,7 +105,11 @@ func (e *softEngine) addCPUs(entry boot.Entry, info uint32) error {
 		}
 		e.vcpus = append(e.vcpus, c)
 	}
-	e.vcpus[0].SetEntry(entry.Address(), entry.EAX(), info)
+	if entry.Linux != 0 {
+		e.vcpus[0].SetLong64(entry.Linux, boot.LinuxCR3, uint64(info), boot.LinuxGDT, boot.LinuxGDTBytes)
+		return nil
+	}
+	e.vcpus[0].SetEntry(uint32(entry.Address()), entry.EAX(), info)
 	return nil
 }
 
@@ -142,7 +146,8 @@ func (e *softEngine) addPlatform(p *ports) error {
 	m := e.machine
 	clock := platform.Clock{Now: e.clock.TSC, Hz: e.clock.Hz()}
 	pit := platform.NewPIT(platform.PITConfig{Clock: clock, IRQ: e.line(0)})
-	cmosConfig := platform.CMOSConfig{Clock: clock, IRQ: e.line(8), Low: m.config.Memory, CPUs: m.config.CPUs}
+	cmosConfig := platform.CMOSConfig{Clock: clock, IRQ: e.line(8), CPUs: m.config.CPUs}
+	cmosConfig.Low, cmosConfig.High = boot.Split(m.config.Memory)
 	if e.virtual != nil {
 		cmosConfig.Wall = e.virtual.wall
 	}

@@ -2,10 +2,12 @@ package vmm
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"gvmm/vmm/memory"
 	"gvmm/vmm/pci"
 	"gvmm/vmm/serial"
 )
@@ -20,7 +22,7 @@ func (noEngine) dma() deviceMemory        { return nil }
 // deviceless is a machine without processors.
 func deviceless(t *testing.T, out *bytes.Buffer) *Machine {
 	s := newSpace(func(addr uint64) bool { return addr < MiB })
-	m := &Machine{space: s, bus: pci.NewBus(s), engine: noEngine{}, ours: true, config: Config{Serial: out, CPUs: 1}}
+	m := &Machine{board: board{space: s, bus: pci.NewBus(s), engine: noEngine{}, ours: true}, config: Config{Serial: out, CPUs: 1}}
 	require.NoError(t, m.addPorts())
 	return m
 }
@@ -67,10 +69,34 @@ func TestPortsOfTwoDevicesDoNotOverlap(t *testing.T) {
 	require.ErrorContains(t, m.ports.add("second", portCOM1+7, 2, exitPort{m}), "com1")
 }
 
-func TestAGuestThatResetsItsMachineEndsIt(t *testing.T) {
+func TestAResetBeginsAnewUnlessItIsToEndTheMachine(t *testing.T) {
 	m := deviceless(t, new(bytes.Buffer))
 	m.PortWrite(portReset, []byte{6})
-	require.ErrorIs(t, m.failed, errReset)
+	require.True(t, m.restarts())
+	require.True(t, m.stop.Load())
+	require.NoError(t, m.failed)
+
+	m = deviceless(t, new(bytes.Buffer))
+	m.config.NoReset = true
+	m.PortWrite(portReset, []byte{6})
+	require.ErrorIs(t, m.failed, ErrReset)
+	require.False(t, m.restarts())
+}
+
+func TestAWarmResetIsAPanicOnlyWhereTheCommandLineSaysSo(t *testing.T) {
+	for command, panics := range map[string]bool{"a " + panicWarm + " b": true, "reboot=warm": false, "": false} {
+		m := deviceless(t, new(bytes.Buffer))
+		m.config.Command = command
+		m.memory = memory.New()
+		require.NoError(t, m.memory.AddRAM(0, MiB))
+		t.Cleanup(func() { m.memory.Close() })
+		m.reset()
+		require.True(t, m.restarts(), "nothing says warm")
+		m.again = false
+		require.NoError(t, m.memory.WriteAt([]byte{0x34, 0x12}, warmFlag))
+		m.reset()
+		require.Equal(t, panics, errors.Is(m.failed, ErrPanic), command)
+	}
 }
 
 func TestMemoryWhereNothingIsReadsAsOnes(t *testing.T) {

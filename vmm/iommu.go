@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	"gvmm/iommu"
+	"gvmm/iommu/spec"
 	"gvmm/vcpu"
+	"gvmm/vcpu/trace"
 	"gvmm/virtio"
 	"gvmm/virtio/virtiopci"
 	"gvmm/vmm/edu"
@@ -14,8 +16,11 @@ import (
 // addIOMMU makes the remapping unit. Interrupts always go through it; DMA does if the configuration has devices behind it.
 func (m *Machine) addIOMMU() error {
 	c := iommu.Config{
-		Memory: m.memory, Deliver: m.remapped(), Posted: m.config.Posted && m.Way() != vcpu.WayNone,
+		Memory: m.memory, Deliver: m.remapped(), Posted: m.config.Posted, UserPosted: m.Way() != vcpu.WayNone,
 		DMA: m.config.IOMMU, X2APIC: m.config.IOMMU,
+	}
+	if t := m.config.Trace; t != nil && t.Kinds()&trace.IOMMU != 0 {
+		c.Trace = t.Unit
 	}
 	if d, ok := m.engine.dma().(*codeDMA); ok {
 		c.Written = d.machine.Written
@@ -23,6 +28,11 @@ func (m *Machine) addIOMMU() error {
 	m.iommu = iommu.New(c)
 	m.ioapic.sender = m.iommu.Sender(ioapicRID)
 	return m.space.Map(iommuBase, iommuBytes, m.iommu)
+}
+
+// IOMMUCapabilities are CAP and ECAP of the remapping unit of a machine with Config.IOMMU and Config.Posted.
+func IOMMUCapabilities() (cap, ecap uint64) {
+	return iommu.Config{DMA: true, X2APIC: true, Posted: true}.Capabilities()
 }
 
 // ioapicRID is the IOAPIC's requester id, on a bus of no device's: Linux refuses 0 (`iommu.md §1.8`).
@@ -60,23 +70,51 @@ const (
 	eduSlot = 30
 	eduBAR  = barBase + 0x0800_0000
 	eduIRQ  = 11
+	eduRID  = pci.RequesterID(eduSlot << 3)
 )
 
 // addEdu puts the edu device on the bus.
 func (m *Machine) addEdu() error {
-	rid := pci.NewRequesterID(0, eduSlot, 0)
-	o := edu.Options{DMA: m.engine.dma(), MSI: m.iommu.Sender(rid), Pin: m.engine.line(eduIRQ), Route: eduIRQ}
+	o := edu.Options{DMA: m.engine.dma(), MSI: m.iommu.Sender(eduRID), Pin: m.engine.line(eduIRQ), Route: eduIRQ}
 	if m.config.IOMMU {
-		o.DMA, o.Mask = m.iommu.View(rid, m.engine.dma()).Client(1), ^uint64(0)
+		o.DMA, o.Mask = m.iommu.View(eduRID, m.engine.dma()).Client(1), ^uint64(0)
 	}
 	var err error
 	if m.edu, err = edu.New(o); err != nil {
 		return err
 	}
-	if err := m.bus.Add(rid, m.edu.Function()); err != nil {
+	if err := m.bus.Add(eduRID, m.edu.Function()); err != nil {
 		return err
 	}
 	return m.edu.Function().SetBAR(0, eduBAR)
+}
+
+// requesterName is what has a requester id, empty if nothing of ours.
+func (m *Machine) requesterName(rid pci.RequesterID) string {
+	switch {
+	case rid == ioapicRID:
+		return "ioapic"
+	case m.edu != nil && rid == pci.NewRequesterID(0, eduSlot, 0):
+		return "edu"
+	}
+	if d := m.deviceLocked(rid); d != nil {
+		return d.name
+	}
+	return ""
+}
+
+// refused counts what the unit refused, by requester and reason.
+func (m *Machine) refused() (list []Refused) {
+	for _, s := range m.iommu.Stats() {
+		for _, reason := range spec.Reasons {
+			if n := s.Faults[reason]; n > 0 {
+				list = append(list, Refused{
+					Requester: s.Requester.String(), Device: m.requesterName(s.Requester), Domain: s.Domain, Reason: reason.String(), Count: n,
+				})
+			}
+		}
+	}
+	return list
 }
 
 // faults are the last requests that the unit refused.

@@ -91,6 +91,33 @@ func TestGuestWhoseDMAIsTranslated(t *testing.T) {
 	}
 }
 
+// TestTheIOMMUCostsNoExits runs the main job in virtual time, where runs repeat: by the unit or not, a completion costs as many exits.
+func TestTheIOMMUCostsNoExits(t *testing.T) {
+	image := guestImage(t, "guest")
+	disk, sum := newDisk(t, 256<<10)
+	var exits []float64
+	for _, behind := range []string{"not at all", "untranslated", "translated"} {
+		var out bytes.Buffer
+		m := newMachine(t, Config{
+			Image: image, UINTR: true, Posted: true, Command: "depth=32", IOMMU: behind != "not at all", Accel: vcpu.AccelSoft, ICount: 10,
+			Serial: &out, Memory: 128 * MiB, Disks: []Disk{{Path: disk, ReadOnly: true}},
+		})
+		if behind == "translated" {
+			m.translate(t, func(uint64) bool { return false })
+		}
+		require.Zero(t, run(t, m), out.String())
+		require.Contains(t, out.String(), "sha256 "+sum)
+		r := m.Report()
+		require.EqualValues(t, 64, r.Completions)
+		require.NotZero(t, r.UserInterrupts)
+		require.EqualValues(t, 64, m.requester(m.devices[0].requester).UserPosted, "each is posted to the program")
+		exits = append(exits, r.ExitsPerCompletion)
+	}
+	t.Logf("exits per completion without the unit's translation, with it off, with it on: %v", exits)
+	require.LessOrEqual(t, exits[1], exits[0])
+	require.LessOrEqual(t, exits[2], exits[0])
+}
+
 func TestGuestWhoseDiskMayReachNothing(t *testing.T) {
 	image := guestImage(t, "guest")
 	disk, _ := newDisk(t, 4096)
@@ -115,6 +142,10 @@ func TestGuestWhoseDiskMayReachNothing(t *testing.T) {
 			require.Equal(t, m.devices[0].requester.String(), r.Faults[0].Requester)
 			require.Equal(t, spec.ReadDenied.String(), r.Faults[0].Reason)
 			require.NotEmpty(t, r.Faults[0].Address)
+			require.Equal(t, "disk0", r.Refused[0].Device)
+			require.Equal(t, r.Faults[0].Requester, r.Refused[0].Requester)
+			require.Equal(t, spec.ReadDenied.String(), r.Refused[0].Reason)
+			require.EqualValues(t, len(r.Faults), r.Refused[0].Count)
 			require.NotEmpty(t, r.GuestErrors)
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/u-root/u-root/pkg/cpio"
 
 	"gvmm/vcpu"
 )
@@ -49,56 +50,64 @@ poweroff -f
 `
 
 // archive is an initial RAM disk: cpio's "newc" format.
-type archive struct {
-	bytes.Buffer
-	inode int
-}
+type archive struct{ bytes.Buffer }
 
 func (a *archive) add(name string, mode int, data []byte) {
-	a.inode++
-	links := 1
-	fmt.Fprintf(a, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x",
-		a.inode, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
-	a.WriteString(name)
-	a.WriteByte(0)
-	a.pad()
-	a.Write(data)
-	a.pad()
+	// A buffer takes everything.
+	_ = cpio.Newc.Writer(&a.Buffer).WriteRecord(cpio.StaticRecord(data, cpio.Info{Name: name, Mode: uint64(mode), NLink: 1}))
 }
-
-func (a *archive) pad() { a.Write(make([]byte, -a.Len()&3)) }
 
 // linuxInitrd makes the initial RAM disk, with blob in it, and tells whether it can read disks.
 func linuxInitrd(t *testing.T, blob []byte) (path string, disks bool) {
+	t.Helper()
+	a, modules := newArchive(t, linuxModules)
+	a.add("blob", archiveProgram, blob)
+	return a.write(t, fmt.Sprintf(linuxInit, modules)), modules != ""
+}
+
+// Modes of what is in an archive.
+const archiveDirectory, archiveProgram = 0o040755, 0o100755
+
+// newArchive is an initial RAM disk with busybox and the modules, whose names it lists as a shell does: none without their directory.
+func newArchive(t *testing.T, modules []string) (a *archive, names string) {
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Skip("no busybox on PATH (Debian: busybox-static): ", err)
 	}
-	read := func(path string) []byte {
-		b, err := os.ReadFile(path)
-		require.NoError(t, err)
-		return b
-	}
-	const directory, program = 0o040755, 0o100755
-	var a archive
+	a = new(archive)
 	for _, d := range []string{"bin", "modules", "dev"} {
-		a.add(d, directory, nil)
+		a.add(d, archiveDirectory, nil)
 	}
-	a.add("bin/busybox", program, read(busybox))
-	a.add("blob", program, blob)
-	var modules []string
-	if dir := os.Getenv(modulesEnv); dir != "" {
-		for _, m := range linuxModules {
-			a.add("modules/"+filepath.Base(m)+".ko", program, read(filepath.Join(dir, "kernel/drivers", m+".ko")))
-			modules = append(modules, filepath.Base(m))
-		}
+	a.file(t, "bin/busybox", busybox)
+	dir := os.Getenv(modulesEnv)
+	if dir == "" {
+		return a, ""
 	}
-	a.add("init", program, fmt.Appendf(nil, linuxInit, strings.Join(modules, " ")))
+	var list []string
+	for _, m := range modules {
+		a.file(t, "modules/"+filepath.Base(m)+".ko", filepath.Join(dir, "kernel/drivers", m+".ko"))
+		list = append(list, filepath.Base(m))
+	}
+	return a, strings.Join(list, " ")
+}
+
+// file adds a file of the host's.
+func (a *archive) file(t *testing.T, name, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	a.add(name, archiveProgram, b)
+}
+
+// write completes the archive with what runs first, and returns its path.
+func (a *archive) write(t *testing.T, init string) string {
+	t.Helper()
+	a.add("init", archiveProgram, []byte(init))
 	a.add("TRAILER!!!", 0, nil)
-	path = filepath.Join(t.TempDir(), "initrd")
+	path := filepath.Join(t.TempDir(), "initrd")
 	require.NoError(t, os.WriteFile(path, a.Bytes(), 0o600))
-	return path, len(modules) > 0
+	return path
 }
 
 func TestLinuxBootsWorksAndPowersOff(t *testing.T) {

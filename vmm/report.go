@@ -14,7 +14,7 @@ import (
 
 // Report is what a run counted. Exits, completions and the rest are of the time
 // from the guest's registration of a latency log to the end of the run, or of the
-// whole run if it registers none.
+// whole run if it registers none; after a reset, of the time since the last one.
 type Report struct {
 	Engine string `json:"engine"`
 	Way    string `json:"way"`
@@ -31,14 +31,18 @@ type Report struct {
 	Control *Report `json:"control"`
 	Saved   float64 `json:"saved_exits_per_completion"`
 
-	Status        int               `json:"status"` // the guest's
+	Status        int               `json:"status"`   // the guest's
+	Measured      bool              `json:"measured"` // the guest registered a latency log
+	Resets        int               `json:"resets,omitempty"`
 	WroteDisk     bool              `json:"wrote_disk"`
 	Posted        bool              `json:"posted"`
 	Devices       map[string]uint64 `json:"device_exits"` // user-space exits by device
 	Coalesced     uint64            `json:"coalesced"`    // posts that needed no notification
 	Notifications uint64            `json:"notifications"`
-	Faults        []Fault           `json:"faults,omitempty"` // the last that the remapping unit refused
+	Refused       []Refused         `json:"refused,omitempty"` // by the remapping unit, of the whole run
+	Faults        []Fault           `json:"faults,omitempty"`  // the last of them
 	GuestErrors   []string          `json:"guest_errors,omitempty"`
+	Networks      []NetworkReport   `json:"networks,omitempty"` // of the whole run
 	Probe         *hw.Probe         `json:"probe,omitempty"`
 
 	// KickRatio is the median latency as a ratio to the probe's kick that rewrites registers, of the same run.
@@ -66,6 +70,15 @@ type Fault struct {
 	Address   string `json:"address,omitempty"` // of DMA
 	Write     bool   `json:"write,omitempty"`
 	Reason    string `json:"reason"`
+}
+
+// Refused counts the requests of one requester that the remapping unit refused for one reason.
+type Refused struct {
+	Requester string `json:"requester"`
+	Device    string `json:"device,omitempty"` // what has that id
+	Domain    uint16 `json:"domain"`           // that the requester belonged to last: its tenant
+	Reason    string `json:"reason"`
+	Count     uint64 `json:"count"`
 }
 
 // What says what was refused: an interrupt's index, or DMA and its address.
@@ -132,13 +145,14 @@ func (m *Machine) Report() *Report {
 		begin = &counts{}
 	}
 	r := &Report{
-		Engine: m.config.Accel.String(), Way: m.Way().String(), Image: m.config.Image, Status: m.status, WroteDisk: m.wrote(), Posted: m.config.Posted,
+		Engine: m.config.Accel.String(), Way: m.Way().String(), Image: m.config.Image, Status: m.status, Measured: m.begin != nil, Resets: m.resets, WroteDisk: m.wrote || m.diskWritten(), Posted: m.config.Posted,
 		Completions:   end.completions - begin.completions,
 		Exits:         m.engine.exits(begin, end),
 		Devices:       difference(end.devices, begin.devices),
 		Coalesced:     end.iommu.Coalesced - begin.iommu.Coalesced,
 		Notifications: end.iommu.Notified - begin.iommu.Notified,
 		GuestErrors:   m.guestErrors.list(),
+		Networks:      m.networks(),
 		Probe:         m.probe,
 	}
 	if e, ok := m.engine.(*softEngine); ok {
@@ -151,7 +165,7 @@ func (m *Machine) Report() *Report {
 	if r.Completions > 0 {
 		r.ExitsPerCompletion = float64(r.total()) / float64(r.Completions)
 	}
-	r.Faults = m.faults()
+	r.Refused, r.Faults = m.refused(), m.faults()
 	r.Latency = m.latency()
 	if m.probe != nil && m.probe.Kick.P50 > 0 {
 		r.KickRatio = float64(r.Latency.P50) / float64(m.probe.Kick.P50)
@@ -184,8 +198,8 @@ func (r *Report) ExitSum(prefix string) uint64 {
 	return n
 }
 
-// wrote tells whether the guest wrote to a disk.
-func (m *Machine) wrote() bool {
+// diskWritten tells whether the guest wrote to a disk since the last reset.
+func (m *Machine) diskWritten() bool {
 	for _, d := range m.devices {
 		if d.disk == nil {
 			continue

@@ -21,7 +21,7 @@ func (m *Machine) traceKVM(c *hw.CPUConfig) error {
 		return nil
 	}
 	if m.config.needsSoft() {
-		return fmt.Errorf("%w: a trace of %v needs the software CPU (--accel soft): KVM runs instructions and delivers interrupts without telling; exit and uintr can be traced",
+		return fmt.Errorf("%w: a trace of %v needs the software CPU (--accel soft): KVM runs instructions and delivers interrupts without telling; exit, uintr and iommu can be traced",
 			ErrConfig, t.Kinds()&softOnly)
 	}
 	if t.Kinds()&trace.Exits != 0 {

@@ -57,6 +57,9 @@ func TestATraceOfTheSoftwareCPUIsComplete(t *testing.T) {
 	require.NotZero(t, count(lines, "irq", "acknowledge"))
 	require.NotZero(t, count(lines, "uintr", "IA32_UINTR_PD"))
 	require.EqualValues(t, r.Completions, r.UserInterrupts, "one at a time")
+	require.EqualValues(t, r.Completions, count(lines, "iommu", "post-user"))
+	require.EqualValues(t, r.Notifications, count(lines, "iommu", "notify"))
+	require.NotZero(t, count(lines, "iommu", "write", "GCMD"))
 
 	executed := -1
 	for _, l := range lines {

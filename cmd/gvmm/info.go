@@ -21,19 +21,20 @@ import (
 
 // hostInfo is what gvmm info tells.
 type hostInfo struct {
-	KVM      string `json:"kvm"`           // kind of KVM, "none" without
-	Why      string `json:"why,omitempty"` // what is missing
-	APICv    bool   `json:"apicv"`         // interrupts may be posted into a running vCPU
-	IPIv     bool   `json:"ipiv"`
-	UINTR    bool   `json:"uintr_in_cpuid"` // the CPU has user interrupts
-	UINTRKVM bool   `json:"uintr_in_kvm"`   // and KVM offers them to guests
-	IOURing  bool   `json:"io_uring"`
-	CPUs     int    `json:"cpus"`
-	Memory   uint64 `json:"memory_bytes"`
+	KVM      string    `json:"kvm"`           // kind of KVM, "none" without
+	Why      string    `json:"why,omitempty"` // what is missing
+	APICv    bool      `json:"apicv"`         // interrupts may be posted into a running vCPU
+	IPIv     bool      `json:"ipiv"`
+	UINTR    bool      `json:"uintr_in_cpuid"` // the CPU has user interrupts
+	UINTRKVM bool      `json:"uintr_in_kvm"`   // and KVM offers them to guests
+	IOURing  bool      `json:"io_uring"`
+	CPUs     int       `json:"cpus"`
+	Memory   uint64    `json:"memory_bytes"`
+	Way      string    `json:"way"` // how user interrupts would go
+	Probe    *hw.Probe `json:"probe,omitempty"`
+	IOMMU    unitInfo  `json:"iommu"`
 
-	Translator string    `json:"translator"` // of the software CPU
-	Way        string    `json:"way"`        // how user interrupts would go
-	Probe      *hw.Probe `json:"probe,omitempty"`
+	Translator string `json:"translator"` // of the software CPU
 }
 
 func infoCommand() *cobra.Command {
@@ -65,7 +66,7 @@ func gatherInfo(path string) hostInfo {
 	host := kvm.DescribeHost(os.DirFS("/"))
 	info := hostInfo{
 		KVM: host.Kind.String(), APICv: host.APICv, IPIv: host.IPIv, UINTR: cpuHasUINTR(), IOURing: hasIOURing(),
-		CPUs: runtime.NumCPU(), Way: vcpu.WayNone.String(), Translator: translatorInfo(),
+		CPUs: runtime.NumCPU(), Way: vcpu.WayNone.String(), IOMMU: describeUnit(), Translator: translatorInfo(),
 	}
 	var s unix.Sysinfo_t
 	if unix.Sysinfo(&s) == nil {
@@ -146,6 +147,7 @@ func printInfo(w io.Writer, i hostInfo) {
 		trial("kick and rewrite", p.Kick)
 		t.AppendRow([]any{"exit-free", yes[p.ExitFree] + ", measured"})
 	}
+	i.IOMMU.print(t)
 	t.Render()
 	if i.Why != "" {
 		fmt.Fprintln(w, i.Why)

@@ -12,12 +12,15 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"gvmm/vmm"
 )
 
 // Exit statuses besides the guest's own.
 const (
 	statusFailed      = 1   // the machine failed
 	statusUsage       = 2   // bad input: nothing has run
+	statusPanicked    = 3   // a Linux guest's kernel panicked
 	statusInterrupted = 130 // Ctrl-C
 )
 
@@ -47,6 +50,9 @@ func status(err error) int {
 		return statusInterrupted
 	}
 	fmt.Fprintf(os.Stderr, "gvmm: %v\n", err)
+	if errors.Is(err, vmm.ErrPanic) {
+		return statusPanicked
+	}
 	var failure *failed
 	if errors.As(err, &failure) {
 		return statusFailed
@@ -72,6 +78,18 @@ knows them, and counts the exits that this saves beside a control run.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(runCommand(), infoCommand(), benchCommand(), versionCommand())
+	c.AddCommand(runCommand(), infoCommand(), benchCommand(), imageCommand(), versionCommand())
+	return c
+}
+
+// group is a command of commands: alone it tells which there are.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  cobra.NoArgs, // which is judged only with a RunE
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(commands...)
 	return c
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,10 +13,10 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/sys/unix"
 
 	"gvmm/vcpu"
 	"gvmm/vmm"
+	"gvmm/vmm/terminal"
 )
 
 func printJSON(w io.Writer, v any) error {
@@ -27,11 +28,7 @@ func printJSON(w io.Writer, v any) error {
 // isTerminal tells whether w is a terminal: only there is progress shown.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+	return ok && terminal.IsTerminal(f)
 }
 
 // spinner shows on a terminal that something goes on, until the function that it
@@ -164,10 +161,23 @@ func printRemarks(w io.Writer, r *vmm.Report) {
 	if r.Latency.Why != "" {
 		fmt.Fprintf(w, "latency: %s.\n", r.Latency.Why)
 	}
-	for _, f := range r.Faults {
-		fmt.Fprintf(w, "refused by the IOMMU: requester %s, %s: %s.\n", f.Requester, f.What(), f.Reason)
+	printRefused(w, r)
+	for i, n := range r.Networks {
+		fmt.Fprintf(w, "net%d, %s, %s: %d frames (%d bytes) sent, %d lost; %d frames (%d bytes) received, %d lost; %d malformed.\n",
+			i, n.Kind, n.MAC, n.TxFrames, n.TxBytes, n.TxDropped, n.RxFrames, n.RxBytes, n.RxDropped, n.Malformed)
 	}
 	for _, e := range r.GuestErrors {
 		fmt.Fprintf(w, "the guest's error: %s.\n", e)
+	}
+}
+
+// printRefused tells what the remapping unit refused, by requester and reason.
+func printRefused(w io.Writer, r *vmm.Report) {
+	for _, f := range r.Refused {
+		fmt.Fprintf(w, "refused by the IOMMU: %d of requester %s (%s, domain %d): %s.\n", f.Count, f.Requester, cmp.Or(f.Device, "no device"), f.Domain, f.Reason)
+	}
+	if n := len(r.Faults); n > 0 {
+		f := r.Faults[n-1]
+		fmt.Fprintf(w, "the last of them: requester %s, %s: %s.\n", f.Requester, f.What(), f.Reason)
 	}
 }

@@ -25,7 +25,7 @@ type traceFlags struct {
 // add makes the flags.
 func (f *traceFlags) add(c *cobra.Command) {
 	s := c.Flags()
-	s.StringVar(&f.list, "trace", "", "write what processors do: any of insn,exit,irq,uintr, or all; insn and irq need --accel soft")
+	s.StringVar(&f.list, "trace", "", "write what processors do: any of insn,exit,irq,uintr,iommu, or all; insn and irq need --accel soft")
 	s.StringVar(&f.file, "trace-file", traceDefault, "where to: a file, which is overwritten if named here, or - for standard error")
 	_ = c.RegisterFlagCompletionFunc("trace", cobra.FixedCompletions(append(trace.Names(), "all"), cobra.ShellCompDirectiveNoFileComp))
 }

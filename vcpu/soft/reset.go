@@ -89,8 +89,9 @@ func (c *CPU) SetEntry(entry, eax, ebx uint32) {
 }
 
 // SetLong64 starts the processor in 64-bit mode at linear address entry, with the
-// page tables of cr3 and the argument in RSI: Linux's 64-bit boot protocol. Before Run.
-func (c *CPU) SetLong64(entry, cr3, argument uint64) {
+// page tables of cr3, the argument in RSI, and a GDT of gdtBytes whose selectors 10H
+// and 18H are flat code and data: Linux's 64-bit boot protocol. Before Run.
+func (c *CPU) SetLong64(entry, cr3, argument, gdt uint64, gdtBytes uint16) {
 	c.flatProtected(0)
 	c.cr0 |= cr0PG | cr0NE | cr0WP
 	c.cr4 = cr4PAE
@@ -102,6 +103,7 @@ func (c *CPU) SetLong64(entry, cr3, argument uint64) {
 	for _, i := range [...]uint8{es, ss, ds, fs, gs} {
 		c.seg[i].sel = 0x18
 	}
+	c.gdtr = table{base: gdt, limit: gdtBytes - 1}
 	c.r[rsi] = argument
 	c.rip, c.next = entry, entry
 	c.flushTLB(true)

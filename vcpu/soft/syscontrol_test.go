@@ -117,9 +117,10 @@ func TestTheWayIntoLongMode(t *testing.T) {
 
 func TestSetLong64(t *testing.T) {
 	r := longRig(t)
-	r.c.SetLong64(0x9808, atPML4, 0x77)
+	r.c.SetLong64(0x9808, atPML4, 0x77, 0x8000, 32)
 	require.Equal(t, decode.Mode64, r.c.mode)
 	require.EqualValues(t, 0x77, r.c.r[rsi])
+	require.Equal(t, table{base: 0x8000, limit: 31}, r.c.gdtr)
 	r.code(0x48, 0x89, 0xf0).steps(1)
 	require.EqualValues(t, 0x77, r.c.r[rax])
 }

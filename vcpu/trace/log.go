@@ -2,6 +2,7 @@ package trace
 
 import (
 	"bufio"
+	"encoding"
 	"fmt"
 	"io"
 	"strings"
@@ -19,14 +20,15 @@ const (
 	Exits
 	Interrupts
 	User
+	IOMMU
 
-	All = Instructions | Exits | Interrupts | User
+	All = Instructions | Exits | Interrupts | User | IOMMU
 )
 
 var kindNames = [...]struct {
 	kind Kinds
 	name string
-}{{Instructions, "insn"}, {Exits, "exit"}, {Interrupts, "irq"}, {User, "uintr"}}
+}{{Instructions, "insn"}, {Exits, "exit"}, {Interrupts, "irq"}, {User, "uintr"}, {IOMMU, "iommu"}}
 
 // Names are the kinds' names, in the order in which help shows them.
 func Names() []string {
@@ -37,7 +39,7 @@ func Names() []string {
 	return names
 }
 
-// ParseKinds reads a list of kinds: "insn,exit,irq,uintr" or some of it, or "all".
+// ParseKinds reads a list of kinds: "insn,exit,irq,uintr,iommu" or some of it, or "all".
 func ParseKinds(list string) (Kinds, error) {
 	var set Kinds
 next:
@@ -139,6 +141,17 @@ func (l *Log) User(cpu uint32, what vcpu.UserStep, value uint64) {
 func (l *Log) Message(vector uint8) {
 	if l.kinds&User != 0 {
 		l.write(appendUser(fmt.Appendf(nil, "- %d ", l.now()), vcpu.UserMessage, uint64(vector)))
+	}
+}
+
+// Unit writes what the remapping unit did: the event's text is the fields.
+func (l *Log) Unit(event encoding.TextAppender) {
+	if l.kinds&IOMMU == 0 {
+		return
+	}
+	p, err := event.AppendText(fmt.Appendf(nil, "- %d iommu ", l.now()))
+	if err == nil {
+		l.write(append(p, '\n'))
 	}
 }
 

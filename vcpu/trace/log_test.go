@@ -25,7 +25,7 @@ func TestAListOfKindsIsReadAndWritten(t *testing.T) {
 	require.Equal(t, All, k)
 	for _, bad := range []string{"", "insn,", "insns", "insn irq", "INSN"} {
 		_, err := ParseKinds(bad)
-		require.ErrorContains(t, err, "insn, exit, irq, uintr or all", bad)
+		require.ErrorContains(t, err, "insn, exit, irq, uintr, iommu or all", bad)
 	}
 }
 

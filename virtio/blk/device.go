@@ -20,6 +20,8 @@ type Options struct {
 	// Inline serves requests inside Kick, one after the other, on its caller's goroutine: what a device does is then part
 	// of what a processor does, and repeats with it. There are no workers.
 	Inline    bool
+	Uncached  bool   // transfers wait for storage: the backend goes past the page cache
+	Limits    Limits // how fast it serves; not with Inline
 	InFlight  int    // requests taken from one queue and not completed [64]
 	ReadOnly  bool   // writes end in an error, and the driver is told
 	BlockSize int    // what the driver is told to use, a power of two of 512..4096 [512]
@@ -34,8 +36,10 @@ type Stats struct {
 	Unsupported                              atomic.Uint64 // requests that ended in UNSUPP
 	Malformed                                atomic.Uint64 // requests without room for a status
 	Offloaded                                atomic.Uint64 // requests that a worker served
+	Submitted                                atomic.Uint64 // requests that a Submitter served
+	Delayed                                  atomic.Uint64 // requests that Limits held up
 
-	_ [48]byte // queues do not share a cache line
+	_ [32]byte // queues do not share a cache line
 }
 
 // Device is a virtio block device, not yet activated.
@@ -46,6 +50,7 @@ type Device struct {
 	id      [idSize]byte
 	config  [cfgSize]byte
 	stats   []Stats // one a queue
+	limiter *limiter
 }
 
 var _ virtio.Device = (*Device)(nil)
@@ -66,6 +71,8 @@ func New(b Backend, o Options) (*Device, error) {
 		return nil, fmt.Errorf("%w: %d requests in flight", ErrOptions, o.InFlight)
 	case o.BlockSize < SectorSize || o.BlockSize > 4096 || bits.OnesCount(uint(o.BlockSize)) != 1:
 		return nil, fmt.Errorf("%w: block size %d", ErrOptions, o.BlockSize)
+	case o.Inline && o.Limits != (Limits{}):
+		return nil, fmt.Errorf("%w: limits of a device that serves inside Kick", ErrOptions)
 	case b.Size() < 0 || b.Size()%SectorSize != 0:
 		return nil, fmt.Errorf("%w: backend of %d bytes", ErrOptions, b.Size())
 	}
@@ -73,6 +80,7 @@ func New(b Backend, o Options) (*Device, error) {
 		backend: b, options: o,
 		sectors: uint64(b.Size()) / SectorSize,
 		stats:   make([]Stats, o.Queues),
+		limiter: newLimiter(o.Limits),
 	}
 	copy(d.id[:], o.ID)
 	d.config = d.layConfig()

@@ -3,6 +3,7 @@ package blk
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gvmm/virtio"
 )
@@ -14,8 +15,10 @@ type machine struct {
 	work     chan job
 	stopping atomic.Bool
 	stop     sync.Once
+	stopped  chan struct{} // closed by Stop
 	queues   sync.WaitGroup
 	workers  sync.WaitGroup
+	flying   sync.WaitGroup // submitted requests
 }
 
 var _ virtio.Running = (*machine)(nil)
@@ -27,7 +30,7 @@ type job struct {
 }
 
 func start(d *Device, a virtio.Activation) *machine {
-	m := &machine{engines: make([]*engine, len(a.Queues))}
+	m := &machine{engines: make([]*engine, len(a.Queues)), stopped: make(chan struct{})}
 	if d.options.Workers > 0 && !d.options.Inline {
 		// With room for all there can be, handing over never waits.
 		m.work = make(chan job, len(a.Queues)*d.options.InFlight)
@@ -67,6 +70,7 @@ func (m *machine) Kick(queue int) {
 func (m *machine) Stop() {
 	m.stop.Do(func() {
 		m.stopping.Store(true)
+		close(m.stopped)
 		for i, e := range m.engines {
 			m.Kick(i)
 			if e != nil {
@@ -78,6 +82,7 @@ func (m *machine) Stop() {
 			close(m.work)
 		}
 		m.workers.Wait()
+		m.flying.Wait()
 	})
 }
 
@@ -110,12 +115,20 @@ type engine struct {
 	free  chan *request // returned by workers; has room for all
 	spare *request      // in the hands of the queue's goroutine
 	made  int           // how many requests there are
+
+	submitter   Submitter // nil if the backend is none
+	uncommitted bool      // it holds what has not begun
+	timer       *time.Timer
 }
 
 func newEngine(d *Device, m *machine, i int, q *virtio.Queue, a virtio.Activation) *engine {
 	prompt, _ := d.backend.(PromptReader)
+	submitter, _ := d.backend.(Submitter)
+	if d.options.Workers < 0 || d.options.Inline {
+		submitter = nil
+	}
 	return &engine{
-		device: d, machine: m, stats: &d.stats[i], queue: q, prompt: prompt,
+		device: d, machine: m, stats: &d.stats[i], queue: q, prompt: prompt, submitter: submitter,
 		writeThrough: a.Features&featureFlush == 0,
 		report:       func(err error) { a.Fail(i, err) },
 		wake:         make(chan struct{}, 1),
@@ -149,11 +162,13 @@ func (e *engine) settle() {
 
 // run serves the queue until it is stopped or cannot be trusted.
 func (e *engine) run() {
+	defer e.commit()
 	for !e.machine.stopping.Load() {
 		if err := e.drain(); err != nil {
 			e.fail(err)
 			return
 		}
+		e.commit()
 		<-e.wake
 	}
 }
@@ -197,6 +212,7 @@ func (e *engine) request() *request {
 			e.made++
 			e.spare = new(request)
 		} else {
+			e.commit()
 			e.spare = <-e.free
 		}
 	}
@@ -213,16 +229,23 @@ func (e *engine) take(r *request) error {
 	if status != statusOK {
 		return e.complete(r, status, 0)
 	}
+	if e.device.limiter != nil && !e.throttle(r) {
+		return nil
+	}
 	if r.kind == typeIn && e.prompt != nil {
 		if status, written, ok := e.try(r); ok {
+			e.commit()
 			return e.complete(r, status, written)
 		}
 	}
 	if e.machine.work != nil && e.waits(r) {
 		e.spare = nil
-		e.machine.work <- job{e, r}
+		if !e.submit(r) {
+			e.machine.work <- job{e, r}
+		}
 		return nil
 	}
+	e.commit()
 	status, written := e.serve(r)
 	return e.complete(r, status, written)
 }
@@ -231,6 +254,9 @@ func (e *engine) take(r *request) error {
 // is behind it. A write mostly ends in the host's memory: a lone one is done
 // sooner than handed over. So is a read from a backend that cannot tell.
 func (e *engine) waits(r *request) bool {
+	if e.device.options.Uncached && (r.kind == typeIn || r.kind == typeOut) {
+		return true
+	}
 	switch r.kind {
 	case typeIn:
 		return e.prompt != nil || e.queue.More()

@@ -18,8 +18,7 @@ func (e *engine) serve(r *request) (status uint8, written int) {
 			return statusIOError, 0
 		}
 		n, err := d.backend.WriteAt(r.data, int64(r.sector)*SectorSize)
-		s.Writes.Add(1)
-		s.BytesWritten.Add(uint64(n))
+		e.wrote(n)
 		return e.stable(err), 0
 	case typeFlush:
 		s.Flushes.Add(1)
@@ -55,6 +54,11 @@ func (e *engine) read(n int, err error) (uint8, int) {
 	e.stats.Reads.Add(1)
 	e.stats.BytesRead.Add(uint64(n))
 	return outcome(err), n
+}
+
+func (e *engine) wrote(n int) {
+	e.stats.Writes.Add(1)
+	e.stats.BytesWritten.Add(uint64(n))
 }
 
 // ranges serves a discard or write-zeroes request.

@@ -35,9 +35,18 @@ func OpenFile(path string, readOnly bool) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blk: %w", err)
 	}
-	f := &File{file: file, fd: int(file.Fd())}
-	if err := f.measure(path); err != nil {
+	f, err := NewFile(file)
+	if err != nil {
 		file.Close()
+	}
+	return f, err
+}
+
+// NewFile is OpenFile for a file that is open. Closing the disk closes it;
+// after an error it stays open.
+func NewFile(file *os.File) (*File, error) {
+	f := &File{file: file, fd: int(file.Fd())}
+	if err := f.measure(file.Name()); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -71,7 +80,17 @@ func (f *File) Close() error { return f.file.Close() }
 
 // ReadAt implements [Backend]. io.ErrUnexpectedEOF: the file has shrunk.
 func (f *File) ReadAt(segments [][]byte, off int64) (int, error) {
-	return transfer(unix.SYS_PREADV2, f.fd, segments, off, 0)
+	return ReadVector(f.fd, segments, off)
+}
+
+// ReadVector is File.ReadAt for a file descriptor, and WriteVector WriteAt.
+func ReadVector(fd int, segments [][]byte, off int64) (int, error) {
+	return transfer(unix.SYS_PREADV2, fd, segments, off, 0)
+}
+
+// WriteVector writes all segments at off of a file descriptor.
+func WriteVector(fd int, segments [][]byte, off int64) (int, error) {
+	return transfer(unix.SYS_PWRITEV2, fd, segments, off, 0)
 }
 
 // TryReadAt implements [PromptReader]: it reads what the page cache holds.
@@ -88,7 +107,7 @@ func (f *File) TryReadAt(segments [][]byte, off int64) (int, error) {
 
 // WriteAt implements [Backend].
 func (f *File) WriteAt(segments [][]byte, off int64) (int, error) {
-	return transfer(unix.SYS_PWRITEV2, f.fd, segments, off, 0)
+	return WriteVector(f.fd, segments, off)
 }
 
 // Sync implements [Backend].

@@ -34,6 +34,8 @@ type request struct {
 	data   [][]byte // what to read into or write from: neither header nor status
 	size   uint64   // bytes in data
 	status []byte   // the byte for the status
+
+	transfer Transfer // of data, while a Submitter has it
 }
 
 // parse copies the header and takes the chain apart, wherever the driver cut

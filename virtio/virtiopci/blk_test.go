@@ -18,6 +18,11 @@ import (
 // A disk from doorbell to MSI-X: what the driver reads is the file, and each
 // queue raises its own vector.
 func TestDiskOnPCI(t *testing.T) {
+	t.Run("split", func(t *testing.T) { testDisk(t, 0, virtiotest.NewDriver) })
+	t.Run("packed", func(t *testing.T) { testDisk(t, packed, virtiotest.NewPacked) })
+}
+
+func testDisk(t *testing.T, format uint64, driver newDriver) {
 	content := make([]byte, 64<<10)
 	var seed [32]byte
 	_, _ = rand.NewChaCha8(seed).Read(content)
@@ -30,9 +35,9 @@ func TestDiskOnPCI(t *testing.T) {
 	require.NoError(t, err)
 	r := newRigFor(t, disk, func(o *virtiopci.Options) { o.Platform = virtiopci.PlatformRequired })
 
-	require.NotZero(t, r.negotiate(version1|eventIdx|indirect|platform|1<<12)&featOK)
+	require.NotZero(t, r.negotiate(version1|eventIdx|indirect|platform|1<<12|format)&featOK)
 	require.Equal(t, uint64(len(content)/512), r.read(device, 8))
-	drivers := []*virtiotest.Driver{r.queue(0, 16, 1), r.queue(1, 16, 2)}
+	drivers := []*virtiotest.Driver{r.queueOf(driver, 0, 16, 1), r.queueOf(driver, 1, 16, 2)}
 	for n := range 3 {
 		r.msix(n, uint64(0x40+n))
 	}

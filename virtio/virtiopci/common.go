@@ -2,8 +2,6 @@ package virtiopci
 
 import (
 	"encoding/binary"
-
-	"gvmm/virtio"
 )
 
 // common is the part of the common configuration that a reset clears whole.
@@ -126,14 +124,14 @@ func (t *Transport) write16(off uint64, v uint16) {
 	case off == regQueueVector:
 		q.vector.Store(t.vector(v))
 	case off == regQueueSize:
-		if !q.enabled && v <= q.max && virtio.CheckLayout(v, 0, 0, 0) == nil {
+		if !q.enabled && v <= q.max && t.checkLayout(v, [3]uint64{}) == nil {
 			q.size = v
 		}
 	case off == regQueueEnable:
 		// Only ever on, and only before the device is live (§4.1.4.3.2). What
 		// cannot be a queue stays off, which the driver may read back.
 		live := t.status.Load()&statusDriverOK != 0
-		if v == 1 && !live && virtio.CheckLayout(q.size, q.ring[0], q.ring[1], q.ring[2]) == nil {
+		if v == 1 && !live && t.checkLayout(q.size, q.ring) == nil {
 			q.enabled = true
 		}
 	}

@@ -79,10 +79,24 @@ func (t *Transport) activate() {
 	}
 }
 
+// packed tells which format the driver's queues have. It is settled with
+// FEATURES_OK; t.mu is held.
+func (t *Transport) packed() bool {
+	return t.common.driverFeatures&t.offered&virtio.FeatureRingPacked != 0
+}
+
+// checkLayout tells whether a queue of the driver's format can stand there.
+func (t *Transport) checkLayout(size uint16, ring [3]uint64) error {
+	if t.packed() {
+		return virtio.CheckPackedLayout(size, ring[0], ring[1], ring[2])
+	}
+	return virtio.CheckLayout(size, ring[0], ring[1], ring[2])
+}
+
 func (t *Transport) queueConfig(i int) virtio.QueueConfig {
 	q, features := &t.queues[i], t.common.driverFeatures
 	c := virtio.QueueConfig{
-		Size: q.size, Desc: q.ring[0], Avail: q.ring[1], Used: q.ring[2],
+		Packed: t.packed(), Size: q.size, Desc: q.ring[0], Avail: q.ring[1], Used: q.ring[2],
 		EventIdx:  features&virtio.FeatureEventIdx != 0,
 		Indirect:  features&virtio.FeatureIndirect != 0,
 		DMA:       t.options.DMA,

@@ -201,9 +201,15 @@ func (r *rig) negotiate(f uint64) uint64 {
 
 // queue sets queue n up and returns its driver.
 func (r *rig) queue(n int, size uint16, vector uint64) *virtiotest.Driver {
+	return r.queueOf(virtiotest.NewDriver, n, size, vector)
+}
+
+type newDriver = func(m *virtiotest.Memory, base uint64, size uint16, eventIdx bool) *virtiotest.Driver
+
+func (r *rig) queueOf(make newDriver, n int, size uint16, vector uint64) *virtiotest.Driver {
 	base := ramBase + uint64(n)*0x2_0000
 	clear(r.mem.Bytes(base, virtiotest.RingBytes(size)))
-	d := virtiotest.NewDriver(r.mem, base, size, true)
+	d := make(r.mem, base, size, true)
 	r.write(22, 2, uint64(n))
 	r.write(24, 2, uint64(size))
 	r.write(26, 2, vector)
@@ -241,6 +247,7 @@ const (
 	eventIdx = virtio.FeatureEventIdx
 	indirect = virtio.FeatureIndirect
 	platform = virtio.FeatureAccessPlatform
+	packed   = virtio.FeatureRingPacked
 )
 
 // capability finds one by id and, for a vendor's, by virtio's type.

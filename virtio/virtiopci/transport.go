@@ -38,16 +38,17 @@ const (
 
 // Options are what a transport needs besides its device.
 type Options struct {
-	DMA      virtio.DMA    // required
-	MSI      pci.MSISender // required
-	Platform Platform
-	Vectors  int    // MSI-X table size, at least 2; 0 means one a queue and one for configuration
-	MaxBytes uint64 // of one descriptor chain; 0 means virtio.DefaultMaxBytes
+	DMA       virtio.DMA    // required
+	MSI       pci.MSISender // required
+	Platform  Platform
+	SplitOnly bool   // do not offer packed queues
+	Vectors   int    // MSI-X table size, at least 2; 0 means one a queue and one for configuration
+	MaxBytes  uint64 // of one descriptor chain; 0 means virtio.DefaultMaxBytes
 	// Doorbells, if set, is told where doorbells are.
 	Doorbells Doorbells
 	// Stamp, if set, is called right before a completion is published, with
-	// the used index that publishes it, minus 1.
-	Stamp func(queue int, usedIndex uint16)
+	// how many of its queue were published before it, mod 2^16.
+	Stamp func(queue int, index uint16)
 	// Failed, if set, is told why the device came to need a reset, and by which
 	// queue (-1: none in particular). It must not call back.
 	Failed func(queue int, err error)
@@ -88,7 +89,7 @@ type queue struct {
 
 	size    uint16
 	enabled bool
-	ring    [3]uint64 // descriptor table, available ring, used ring
+	ring    [3]uint64 // descriptor, driver and device areas
 
 	_ [40]byte
 }
@@ -122,6 +123,9 @@ func New(d virtio.Device, o Options) (*Transport, error) {
 	}
 	if o.Platform != PlatformOff {
 		t.offered |= virtio.FeatureAccessPlatform
+	}
+	if !o.SplitOnly {
+		t.offered |= virtio.FeatureRingPacked
 	}
 	for i, size := range sizes {
 		if err := virtio.CheckLayout(size, 0, 0, 0); err != nil {

@@ -68,7 +68,7 @@ func TestFeatureNegotiation(t *testing.T) {
 
 func TestFeatureWords(t *testing.T) {
 	r := newRig(t, nil)
-	want := map[uint64]uint64{0: 1<<28 | 1<<29 | 1<<3 | 1<<4, 1: 1, 2: 0, 0xFFFFFFFF: 0}
+	want := map[uint64]uint64{0: 1<<28 | 1<<29 | 1<<3 | 1<<4, 1: 1 | 1<<2, 2: 0, 0xFFFFFFFF: 0}
 	for sel, v := range want {
 		r.write(0, 4, sel)
 		require.Equal(t, v, r.read(4, 4))

@@ -34,3 +34,14 @@ func (m *Memory) Store16(addr uint64, v uint16) {
 func (m *Memory) Store64(addr uint64, v uint64) {
 	atomic.StoreUint64((*uint64)(unsafe.Pointer(unsafe.SliceData(m.Bytes(addr, 8)))), v)
 }
+
+// Load32 reads an event suppression structure.
+func (m *Memory) Load32(addr uint64) uint32 { return atomic.LoadUint32(word(m.Bytes(addr, 4))) }
+
+// Store32 writes one.
+func (m *Memory) Store32(addr uint64, v uint32) { atomic.StoreUint32(word(m.Bytes(addr, 4)), v) }
+
+// Load64 reads half a descriptor.
+func (m *Memory) Load64(addr uint64) uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Pointer(unsafe.SliceData(m.Bytes(addr, 8)))))
+}

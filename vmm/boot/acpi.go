@@ -15,8 +15,14 @@ type ACPI struct {
 	SleepOff  uint8  // SLP_TYP of S5
 	Reset     uint16 // port of the reset control register
 	COM1, RTC uint16 // first ports; 0: no such device
+	Panic     uint16 // port of the panic device; 0: none
 	Window    Region // of PCI memory
+	ECAM      Region // of PCI configuration by memory, a MiB for each bus from 0 on; Size 0: ports alone
+	DMAR      DMAR
 }
+
+// ioapicID is the I/O APIC's id, in the MADT and wherever else it is named.
+const ioapicID = 0
 
 // acpiMaxCPUs is how many local APICs have an id of 8 bits, FFH being all of them.
 const acpiMaxCPUs = 255
@@ -43,14 +49,22 @@ func (a ACPI) Write(m Memory) (rsdp uint64, err error) {
 	used := uint64(alignTable) // the root pointer's
 	put := func(table []byte) uint64 {
 		at := used
-		used += (uint64(copy(area[at:], table)) + alignTable - 1) &^ (alignTable - 1)
+		if used += (uint64(len(table)) + alignTable - 1) &^ (alignTable - 1); used <= uint64(len(area)) {
+			copy(area[at:], table)
+		}
 		return firmwareBase + at
 	}
 	facs := put(a.facs())
 	dsdt := put(table("DSDT", 2, a.dsdt()))
-	fadt := put(table("FACP", 6, a.fadt(facs, dsdt)))
-	madt := put(table("APIC", 5, a.madt()))
-	xsdt := put(table("XSDT", 1, binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, fadt), madt)))
+	tables := append([]acpiTable{{"FACP", 6, a.fadt(facs, dsdt)}, {"APIC", 5, a.madt()}}, a.optional()...)
+	var list []byte
+	for _, t := range tables {
+		list = binary.LittleEndian.AppendUint64(list, put(table(t.signature, t.revision, t.body)))
+	}
+	xsdt := put(table("XSDT", 1, list))
+	if used > uint64(len(area)) {
+		return 0, fmt.Errorf("boot: ACPI tables of %d bytes; there is room for %d", used, len(area))
+	}
 	copy(area, rootPointer(xsdt))
 	return firmwareBase, nil
 }
@@ -167,7 +181,7 @@ func (a ACPI) madt() []byte {
 		b = append(b, 0, 8, byte(id), byte(id))
 		b = le.AppendUint32(b, 1)
 	}
-	b = append(b, 1, 12, 0, 0) // I/O APIC 0, from interrupt 0 on
+	b = append(b, 1, 12, ioapicID, 0) // from interrupt 0 on
 	b = le.AppendUint32(b, a.IOAPIC)
 	b = le.AppendUint32(b, 0)
 	for _, o := range []struct {
@@ -180,6 +194,33 @@ func (a ACPI) madt() []byte {
 		b = le.AppendUint16(b, o.flags)
 	}
 	return append(b, 4, 6, 0xff, 0, 0, 1) // LINT1 of all processors is NMI
+}
+
+// acpiTable is one that the XSDT names: its body is what follows the header.
+type acpiTable struct {
+	signature string
+	revision  byte
+	body      []byte
+}
+
+// optional are the tables that not every machine has.
+func (a ACPI) optional() (list []acpiTable) {
+	if a.ECAM.Size > 0 {
+		list = append(list, acpiTable{"MCFG", 1, a.mcfg()})
+	}
+	if a.DMAR.Base != 0 {
+		list = append(list, acpiTable{"DMAR", 1, a.DMAR.body()})
+	}
+	return list
+}
+
+// ecamBus is a bus's share of ECAM.
+const ecamBus = 1 << 20
+
+// mcfg is the MCFG's body (PCI Firmware 3.2 §4.1.2): segment 0, from bus 0 on.
+func (a ACPI) mcfg() []byte {
+	b := binary.LittleEndian.AppendUint64(make([]byte, 8), a.ECAM.Base)
+	return append(b, 0, 0, 0, byte(a.ECAM.Size/ecamBus-1), 0, 0, 0, 0)
 }
 
 // dsdt is the DSDT's body: the PCI root with what it hands on, the devices of ISA, and how to power off.
@@ -206,6 +247,13 @@ func (a ACPI) dsdt() []byte {
 	if a.RTC != 0 {
 		system = append(system, object("RTC_", named("_HID", eisaID("PNP0B00")),
 			named("_CRS", resources(ioPorts(a.RTC, 2), isaIRQ(8)))))
+	}
+	if a.Panic != 0 {
+		system = append(system, object("PEVT", named("_HID", text("QEMU0001")), named("_CRS", resources(ioPorts(a.Panic, 1)))))
+	}
+	if a.ECAM.Size != 0 { // kernels want it reserved by a device of the board's
+		system = append(system, object("MRES", named("_HID", eisaID("PNP0C02")), named("_UID", number(0)),
+			named("_CRS", resources(memory32(uint32(a.ECAM.Base), uint32(a.ECAM.Size))))))
 	}
 	return join(
 		scope("\\_SB_", system...),

@@ -14,7 +14,7 @@ import (
 
 var pc = ACPI{
 	CPUs: 2, LocalAPIC: 0xfee00000, IOAPIC: 0xfec00000, PM: 0x600, SCI: 9, SleepOff: 5, Reset: 0xcf9, COM1: 0x3f8, RTC: 0x70,
-	Window: Region{Base: 0xe0000000, Size: 0x1eb00000},
+	Panic: 0x505, Window: Region{Base: 0xe0000000, Size: 0x1eb00000}, ECAM: Region{Base: 0xd0000000, Size: 1 << 20},
 }
 
 // tables finds the tables as a kernel does, judging lengths and checksums, by signature.
@@ -57,7 +57,7 @@ func TestTablesAreFoundAndAddUp(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, firmwareBase, at)
 		found := tables(t, m)
-		require.Len(t, found, 5)
+		require.Len(t, found, 6, "without a remapping unit there is no DMAR")
 		require.Len(t, found["APIC"], 44+8*cpus+12+2*10+6)
 		require.Equal(t, make([]byte, firmwareBase), []byte(m[:firmwareBase]))
 	}
@@ -70,6 +70,24 @@ func TestTablesThatCannotBeWrittenAreRefused(t *testing.T) {
 	}
 	_, err := pc.Write(make(ram, 1<<19))
 	require.Error(t, err)
+}
+
+func TestTablesThatNotEveryMachineHas(t *testing.T) {
+	m := make(ram, 1<<20)
+	a := pc
+	a.DMAR = DMAR{Base: 0xfed90000, Width: 46, IOAPIC: 0xff00}
+	_, err := a.Write(m)
+	require.NoError(t, err)
+	found := tables(t, m)
+	require.Equal(t, a.DMAR.body(), found["DMAR"][36:])
+	require.EqualValues(t, 0xd0000000, binary.LittleEndian.Uint64(found["MCFG"][44:]))
+	require.Zero(t, found["MCFG"][55], "one bus")
+	a.ECAM, a.DMAR = Region{}, DMAR{}
+	m = make(ram, 1<<20)
+	_, err = a.Write(m)
+	require.NoError(t, err)
+	require.NotContains(t, tables(t, m), "MCFG")
+	require.NotContains(t, tables(t, m), "DMAR")
 }
 
 func TestLengthsCountThemselves(t *testing.T) {
@@ -115,11 +133,15 @@ func TestTheReferenceCompilerReadsTheTables(t *testing.T) {
 	for _, want := range []string{
 		`EisaId ("PNP0A03")`, `EisaId ("PNP0501")`, `EisaId ("PNP0B00")`, `Name (\_S5`,
 		"0xE0000000,         // Range Minimum", "0xFEAFFFFF,         // Range Maximum",
+		`"QEMU0001"`, "0x0505,", `EisaId ("PNP0C02")`, "0xD0000000,         // Address Base", "0x00100000,         // Address Length",
 	} {
 		require.Contains(t, source["DSDT"], want)
 	}
 	for _, want := range []string{"PM Timer Block Address : 00000608", "SCI Interrupt : 0009", "SMI Command Port : 00000000"} {
 		require.Contains(t, source["FACP"], want)
+	}
+	for _, want := range []string{"Base Address : 00000000D0000000", "End Bus Number : 00"} {
+		require.Contains(t, source["MCFG"], want)
 	}
 	out, err := exec.Command(tool, "-p", filepath.Join(dir, "again"), filepath.Join(dir, "DSDT.dsl")).CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -43,6 +43,9 @@ func number(v uint32) aml {
 	return le.AppendUint32(aml{0x0c}, v)
 }
 
+// text is a string of ASCII characters.
+func text(s string) aml { return append(append(aml{0x0d}, s...), 0) }
+
 // named is Name (path, value). A path is of segments of four characters, with \ before if it begins at the root.
 func named(path string, value aml) aml { return join(aml{0x08}, aml(path), value) }
 
@@ -83,6 +86,11 @@ func eisaID(id string) aml {
 func ioPorts(first uint16, n byte) aml {
 	b := binary.LittleEndian.AppendUint16(aml{0x47, 1}, first)
 	return append(binary.LittleEndian.AppendUint16(b, first), 1, n)
+}
+
+// memory32 is Memory32Fixed (ReadWrite, base, n): memory that a device has (§6.4.3.4).
+func memory32(base, n uint32) aml {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(aml{0x86, 9, 0, 1}, base), n)
 }
 
 // isaIRQ is IRQNoFlags () {line}: edge-triggered and active high (§6.4.2.1).

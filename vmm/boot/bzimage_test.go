@@ -109,9 +109,9 @@ func TestTheKernelInABzImageIsEnteredByItsNote(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := make(ram, testRAM)
-			e, err := loadAny(bytes.NewReader(bzImage(payload)), m, 64<<20)
+			e, err := loadAny(Bytes("image", bzImage(payload)), m, Options{RAM: 64 << 20})
 			require.NoError(t, err)
-			require.Equal(t, Entry{PVH: 0x100000, end: 0x100010}, e)
+			require.Equal(t, Entry{PVH: 0x100000, Way: WayPVH, start: 0x100000, end: 0x100010}, e)
 			require.Equal(t, "text", string(m[0x100000:0x100004]))
 		})
 	}
@@ -158,7 +158,7 @@ func TestBzImagesThatCannotBeLoadedAreRefused(t *testing.T) {
 		"segments beyond memory": {bzImage(packGzip(t, image(segment{kind: elf.PT_LOAD, paddr: testRAM, data: []byte("text")}, pvh))), "give at least 5 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := loadAny(bytes.NewReader(c.image), make(ram, testRAM), 64<<20)
+			_, err := loadAny(Bytes("image", c.image), make(ram, testRAM), Options{RAM: 64 << 20, Way: WayPVH})
 			require.ErrorContains(t, err, c.wants)
 			require.NotContains(t, err.Error(), "\n")
 		})
@@ -228,7 +228,7 @@ func FuzzBzImage(f *testing.F) {
 			copy(b[at:setupBytes], head)
 		}
 		clear(m[:firstUsable])
-		e, err := loadAny(bytes.NewReader(b), m, testRAM)
+		e, err := loadAny(Bytes("image", b), m, Options{RAM: testRAM})
 		require.Equal(t, make([]byte, firstUsable), []byte(m[:firstUsable]))
 		if err == nil {
 			require.NotZero(t, e.Address())

@@ -1,71 +1,12 @@
 package boot
 
 import (
-	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
+	"math"
 )
-
-// ErrImage wraps everything that is wrong with an image.
-var ErrImage = errors.New("boot: image")
-
-// Memory is the guest-physical memory that an image is loaded into.
-type Memory interface {
-	View(addr, n uint64) ([]byte, error)
-}
-
-// Entry is where a loaded kernel starts, in 32-bit protected mode without paging. One
-// of its addresses is not 0.
-type Entry struct {
-	PVH       uint32 // physical address of the entry that a PVH note names
-	Multiboot uint32 // physical address of a multiboot image's entry
-	Note      Note   // what the image says of itself to this VMM
-	Image     string // with Multiboot: the image's name, the first word of its command line
-
-	end uint64 // of what is loaded
-}
-
-// Note is GVMM_NOTE_* of guests/lib/abi.h: what an image made for this VMM says.
-type Note uint32
-
-// Bits of a Note.
-const (
-	NoteLight   Note = 1 << 0  // needs little of its kernel: one that is interpreted suits it
-	NotePresent Note = 1 << 31 // there is a note at all; the exit port then takes the status as it is
-)
-
-// Address is the physical address of the first instruction.
-func (e Entry) Address() uint32 {
-	if e.PVH != 0 {
-		return e.PVH
-	}
-	return e.Multiboot
-}
-
-// EAX is what the kernel finds there.
-func (e Entry) EAX() uint32 {
-	if e.PVH == 0 {
-		return MultibootMagic
-	}
-	return 0
-}
-
-// Information writes what the kernel is told, in its own protocol, and returns the
-// address, which it finds in EBX.
-func (e Entry) Information(m Memory, i Info) (uint32, error) {
-	if err := biosData(m); err != nil {
-		return 0, err
-	}
-	if e.PVH == 0 {
-		return multibootInfo(m, e.Image, i)
-	}
-	return startInfo(m, i)
-}
 
 // biosData leaves in the BIOS data area what kernels without a BIOS call read there:
 // where COM1 is, and how much memory lies below 1 MiB.
@@ -88,117 +29,89 @@ const firstUsable = 0x10000
 // devices can only be segments over each other.
 const loadLimit = 4 << 30
 
-// source is an image to load.
-type source interface {
-	io.ReaderAt
-	Size() int64
-}
-
-// Load reads the image at path into m, which has ram bytes from 0: a Linux bzImage, an ELF
-// executable with a PVH note, else one with a multiboot 1 header, which need not be ELF.
-func Load(path string, m Memory, ram uint64) (Entry, error) {
-	f, err := openImage(path)
-	if err != nil {
-		return Entry{}, fmt.Errorf("%w: %w", ErrImage, err)
-	}
-	defer f.Close()
-	e, err := loadAny(f, m, ram)
-	if err != nil {
-		return Entry{}, fmt.Errorf("%w: %s: %w", ErrImage, path, err)
-	}
-	if e.Multiboot != 0 {
-		e.Image = filepath.Base(path)
-	}
-	return e, nil
-}
-
-// imageFile is a regular file.
-type imageFile struct {
-	*os.File
-	size int64
-}
-
-// Size implements source.
-func (f imageFile) Size() int64 { return f.size }
-
-func openImage(path string) (imageFile, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return imageFile{}, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", path)
-	}
-	if err != nil {
-		_ = f.Close()
-		return imageFile{}, err
-	}
-	return imageFile{f, st.Size()}, nil
-}
-
-// loadAny tells what an image is.
-func loadAny(r source, m Memory, ram uint64) (Entry, error) {
-	if !isBzImage(r) {
-		return loadImage(r, m)
-	}
-	payload, err := readPayload(r)
-	if err != nil {
-		return Entry{}, err
-	}
-	kernel, err := unpack(payload, ram)
-	if err != nil {
-		return Entry{}, err
-	}
-	e, err := loadImage(bytes.NewReader(kernel), m)
-	switch {
-	case errors.Is(err, errNoEntry):
-		return e, errors.New("a Linux kernel without a PVH note; give one that is built with CONFIG_PVH=y")
-	case err != nil:
-		return e, fmt.Errorf("the vmlinux in the bzImage: %w", err)
-	}
-	return e, nil
-}
-
 // errNoEntry is an ELF executable that does not say how it is started.
 var errNoEntry = errors.New("no PVH note (XEN_ELFNOTE_PHYS32_ENTRY) and no multiboot header; a kernel needs one to be started")
 
+var (
+	errUnknown = errors.New("not an ELF executable, no bzImage or unified kernel image, no multiboot header, and no disk that is known; " +
+		"give a Linux kernel, or an x86 ELF with a PVH note or with a multiboot header")
+	errUnaddressed = errors.New("a multiboot header without addresses in what is not an ELF executable; set flag 16 and give addresses, or link as ELF")
+)
+
 // loadImage loads an image by the first protocol that it offers.
-func loadImage(r source, m Memory) (Entry, error) {
-	h, multiboot := findMultiboot(r)
-	f, err := elf.NewFile(r)
-	if err != nil {
-		switch {
-		case multiboot && h.addressed():
-			return loadAddressed(r, h, m)
-		case multiboot:
-			return Entry{}, errors.New("a multiboot header without addresses in what is not an ELF executable; set flag 16 and give addresses, or link as ELF")
-		}
-		return Entry{}, errors.New("not an ELF executable, no bzImage, and no multiboot header; give a Linux kernel, or an x86 ELF with a PVH note or with a multiboot header")
+func loadImage(s Source, m Memory, o Options) (Entry, error) {
+	f, err := elf.NewFile(s)
+	if err == nil {
+		return loadELF(s, f, m, o)
 	}
+	if h, ok := findMultiboot(s); ok && h.addressed() {
+		if o.Way != WayAuto && o.Way != WayMultiboot {
+			return Entry{}, errNotOffered(o.Way, Multiboot.String())
+		}
+		return loadAddressed(s, h, m)
+	}
+	if err := Identify(s).Err(); err != nil {
+		return Entry{}, err
+	}
+	return Entry{}, errUnknown
+}
+
+// checkELF refuses executables for other machines.
+func checkELF(f *elf.File) error {
 	switch {
 	case f.Type != elf.ET_EXEC, f.Data != elf.ELFDATA2LSB,
 		(f.Class != elf.ELFCLASS64 || f.Machine != elf.EM_X86_64) && (f.Class != elf.ELFCLASS32 || f.Machine != elf.EM_386):
-		return Entry{}, fmt.Errorf("ELF %v %v %v; give a 32 or 64-bit x86 executable", f.Class, f.Machine, f.Type)
+		return fmt.Errorf("ELF %v %v %v; give a 32 or 64-bit x86 executable", f.Class, f.Machine, f.Type)
 	}
-	entry, pvh, note := readNotes(f)
-	if !pvh && multiboot && h.addressed() {
-		return loadAddressed(r, h, m)
-	}
-	end, err := loadSegments(f, m)
-	if err != nil {
+	return nil
+}
+
+// loadELF loads an executable by the way asked for, or by the first that it offers: as Linux, by its PVH note, by a
+// multiboot header.
+func loadELF(s Source, f *elf.File, m Memory, o Options) (Entry, error) {
+	if err := checkELF(f); err != nil {
 		return Entry{}, err
 	}
+	h, multiboot := findMultiboot(s)
+	entry, pvh, note := readNotes(f)
+	way := o.Way
+	if way == WayAuto {
+		switch {
+		case isVmlinux(f):
+			way = WayLinux
+		case pvh:
+			way = WayPVH
+		case multiboot:
+			way = WayMultiboot
+		}
+	}
 	switch {
-	case pvh && entry == 0:
-		return Entry{}, errors.New("a PVH note with entry 0; it must name the kernel's 32-bit entry")
-	case pvh:
-		return Entry{PVH: entry, Note: note, end: end}, nil
-	case !multiboot:
+	case way == WayLinux && isVmlinux(f):
+		return loadVmlinux(f, nil, nil, m, o)
+	case way == WayPVH && pvh:
+		if entry == 0 {
+			return Entry{}, errors.New("a PVH note with entry 0; it must name the kernel's 32-bit entry")
+		}
+		start, end, err := loadSegments(f, m, 0)
+		return Entry{PVH: entry, Way: way, Note: note, start: start, end: end}, err
+	case way == WayMultiboot && multiboot && h.addressed():
+		return loadAddressed(s, h, m)
+	case way == WayMultiboot && multiboot:
+		start, end, err := loadSegments(f, m, 0)
+		if err != nil {
+			return Entry{}, err
+		}
+		entry, err := multibootEntry(f, h)
+		return Entry{Multiboot: entry, Way: way, Note: note, start: start, end: end}, err
+	case way == WayAuto, way == WayPVH && !multiboot:
 		return Entry{}, errNoEntry
 	}
-	entry, err = multibootEntry(f, h)
-	return Entry{Multiboot: entry, Note: note, end: end}, err
+	return Entry{}, errNotOffered(way, "ELF executable")
+}
+
+// errNotOffered is an image that cannot be entered by the way that was asked for.
+func errNotOffered(way Way, kind string) error {
+	return fmt.Errorf("%w %v: this %s cannot be entered so; auto takes what it offers", ErrWay, way, kind)
 }
 
 // readNotes collects what the image's notes say: the entry that the last PVH note
@@ -220,43 +133,41 @@ func readNotes(f *elf.File) (pvh uint32, found bool, ours Note) {
 	return pvh, found, ours
 }
 
-// loadSegments returns where what it loads ends.
-func loadSegments(f *elf.File, m Memory) (end uint64, err error) {
+// loadSegments loads what an executable has at its physical addresses and moved further, and returns its range.
+func loadSegments(f *elf.File, m Memory, moved uint64) (start, end uint64, err error) {
 	var loaded uint64
+	start = math.MaxUint64
 	for _, p := range f.Progs {
-		if p.Type != elf.PT_LOAD {
+		if p.Type != elf.PT_LOAD || p.Memsz == 0 {
 			continue
 		}
-		if err := loadSegment(p, m); err != nil {
-			return 0, err
+		if err := loadSegment(p, m, p.Paddr+moved); err != nil {
+			return 0, 0, err
 		}
 		if loaded += p.Memsz; loaded > loadLimit {
-			return 0, fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
+			return 0, 0, fmt.Errorf("segments of more than %#x bytes in all; they must overlap", uint64(loadLimit))
 		}
-		end = max(end, p.Paddr+p.Memsz)
+		start, end = min(start, p.Paddr+moved), max(end, p.Paddr+moved+p.Memsz)
 	}
-	return end, nil
+	return min(start, end), end, nil
 }
 
-func loadSegment(p *elf.Prog, m Memory) error {
-	if p.Memsz == 0 {
-		return nil
-	}
+func loadSegment(p *elf.Prog, m Memory, at uint64) error {
 	if p.Filesz > p.Memsz {
-		return fmt.Errorf("segment at %#x has more bytes in the file than in memory", p.Paddr)
+		return fmt.Errorf("segment at %#x has more bytes in the file than in memory", at)
 	}
-	if p.Paddr < firstUsable {
-		return fmt.Errorf("segment at %#x is below %#x, where the start information lies", p.Paddr, firstUsable)
+	if at < firstUsable {
+		return fmt.Errorf("segment at %#x is below %#x, where the start information lies", at, firstUsable)
 	}
-	if err := checkFirmware(p.Paddr, p.Memsz); err != nil {
+	if err := checkFirmware(at, p.Memsz); err != nil {
 		return err
 	}
-	view, err := m.View(p.Paddr, p.Memsz)
+	view, err := m.View(at, p.Memsz)
 	if err != nil {
-		return tooSmall(p.Paddr, p.Memsz)
+		return tooSmall(at, p.Memsz)
 	}
 	if n, err := p.ReadAt(view[:p.Filesz], 0); uint64(n) != p.Filesz {
-		return fmt.Errorf("segment at %#x is cut short: %w", p.Paddr, err)
+		return fmt.Errorf("segment at %#x is cut short: %w", at, err)
 	}
 	clear(view[p.Filesz:])
 	return nil
@@ -272,7 +183,7 @@ func checkFirmware(addr, n uint64) error {
 
 func tooSmall(addr, n uint64) error {
 	const MiB = 1 << 20
-	return fmt.Errorf("memory too small: a segment needs %#x to %#x, give at least %d MiB", addr, addr+n, (addr+n+MiB-1)/MiB)
+	return fmt.Errorf("%w: a segment needs %#x to %#x, give at least %d MiB", errMemory, addr, addr+n, (addr+n+MiB-1)/MiB)
 }
 
 const (

@@ -73,6 +73,13 @@ func image(segments ...segment) []byte {
 	return append(head.Bytes(), data.Bytes()...)
 }
 
+func openTest(t *testing.T, path string) Source {
+	f, err := Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f.Source
+}
+
 func TestAnImageIsLoadedWithItsZeroedRest(t *testing.T) {
 	m := make(ram, testRAM)
 	for i := range m {
@@ -81,10 +88,9 @@ func TestAnImageIsLoadedWithItsZeroedRest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kernel")
 	load := segment{kind: elf.PT_LOAD, paddr: 0x100000, data: []byte("text"), memsize: 16}
 	require.NoError(t, os.WriteFile(path, image(load, pvh), 0o600))
-	e, err := Load(path, m, testRAM)
+	e, err := Load(openTest(t, path), m, Options{RAM: testRAM})
 	require.NoError(t, err)
-	e.end = 0
-	require.Equal(t, Entry{PVH: 0x100000}, e)
+	require.Equal(t, Entry{PVH: 0x100000, Way: WayPVH, start: 0x100000, end: 0x100010}, e)
 	require.Equal(t, append([]byte("text"), make([]byte, 12)...), []byte(m[0x100000:0x100010]))
 	require.EqualValues(t, 0xaa, m[0x100010])
 	require.EqualValues(t, 0xaa, m[0xfffff])
@@ -119,7 +125,7 @@ func TestImagesThatCannotBeLoadedAreRefused(t *testing.T) {
 		"an offset outside": {with(func(s *segment) { s.offset = 1 << 40 }), "cut short"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := loadImage(bytes.NewReader(c.image), make(ram, testRAM))
+			_, err := loadImage(Bytes("image", c.image), make(ram, testRAM), Options{RAM: testRAM})
 			require.ErrorContains(t, err, c.wants)
 		})
 	}
@@ -130,10 +136,10 @@ func TestManyProgramHeadersEndSoon(t *testing.T) {
 	for i := range segments {
 		segments[i] = segment{kind: elf.PT_LOAD, paddr: 0x100000, memsize: 3 << 20}
 	}
-	data := image(segments...)
+	data := image(append(segments, pvh)...)
 	done := make(chan error, 1)
 	go func() {
-		_, err := loadImage(bytes.NewReader(data), make(ram, testRAM))
+		_, err := loadImage(Bytes("image", data), make(ram, testRAM), Options{RAM: testRAM})
 		done <- err
 	}()
 	select {
@@ -151,7 +157,7 @@ func FuzzLoad(f *testing.F) {
 	m := make(ram, testRAM)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		clear(m[:firstUsable])
-		_, _ = loadImage(bytes.NewReader(b), m)
+		_, _ = loadImage(Bytes("image", b), m, Options{RAM: testRAM})
 		require.Equal(t, make([]byte, firstUsable), []byte(m[:firstUsable]), "the start information's place is not the image's")
 	})
 }

@@ -3,7 +3,7 @@ package boot
 import (
 	"bytes"
 	"encoding/binary"
-	"os"
+	"math"
 	"path/filepath"
 	"testing"
 
@@ -14,15 +14,12 @@ import (
 func TestThePCsMapHasItsHole(t *testing.T) {
 	require.Equal(t, []Region{{0, 0xa0000, RAM}, {0xe0000, 0x20000, Reserved}, {0x100000, 0x300000, RAM}}, PCMap(4<<20))
 	require.Equal(t, []Region{{0, 0xa0000, RAM}, {0xe0000, 0x20000, Reserved}}, PCMap(1<<20))
+	reserved := Region{0xd0000000, 1 << 20, Reserved}
+	require.Equal(t, []Region{
+		{0, 0xa0000, RAM}, {0xe0000, 0x20000, Reserved}, {0x100000, 0xbff00000, RAM}, reserved, {1 << 32, 5 << 30, RAM},
+	}, PCMap(8<<30, reserved))
+	require.Equal(t, []Region{{0, 0xa0000, RAM}, {0xe0000, 0x20000, Reserved}, {0x100000, 0xbff00000, RAM}}, PCMap(3<<30))
 }
-
-// hole is memory that has no more than its last bytes, at base.
-type hole struct {
-	base uint64
-	ram  ram
-}
-
-func (h hole) View(addr, n uint64) ([]byte, error) { return h.ram.View(addr-h.base, n) }
 
 func TestAnInitrdLiesHighBehindTheKernel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -30,7 +27,7 @@ func TestAnInitrdLiesHighBehindTheKernel(t *testing.T) {
 		kernel := rapid.Uint64Range(0, 8<<20).Draw(t, "kernel")
 		size := rapid.Uint64Range(1, 10).Draw(t, "MiB") << 20
 		m := make(ram, size)
-		r, err := placeInitrd(bytes.NewReader(data), m, kernel, size)
+		r, err := LoadInitrd(m, Entry{end: kernel}, size, Bytes("initrd", data))
 		if err != nil {
 			require.ErrorContains(t, err, "memory too small")
 			require.Greater(t, max(kernel, 1<<20)+uint64(len(data)), size-2*pageSize)
@@ -43,27 +40,70 @@ func TestAnInitrdLiesHighBehindTheKernel(t *testing.T) {
 	})
 }
 
-func TestAnInitrdStaysBelowWhatKernelsAccept(t *testing.T) {
-	h := hole{2<<30 - 4096, make(ram, 8192)}
-	r, err := placeInitrd(bytes.NewReader(make([]byte, 4096)), h, 1<<20, 3<<30)
+func TestAnInitrdStaysWhereTheKernelAcceptsIt(t *testing.T) {
+	const GiB = 1 << 30
+	header := func(limit uint32, flags uint16) setup {
+		h := bareSetup()
+		binary.LittleEndian.PutUint32(h[setupInitrdMax:], limit)
+		binary.LittleEndian.PutUint16(h[setupXLoad:], flags)
+		return h
+	}
+	for name, c := range map[string]struct {
+		entry     Entry
+		ram, size uint64
+		want      uint64 // base; 0: refused
+	}{
+		"below 2 GiB":             {Entry{}, 3 * GiB, 4096, 2*GiB - 4096},
+		"below what it says":      {Entry{Linux: 1, setup: header(1<<28-1, 0)}, 3 * GiB, 4096, 1<<28 - 4096},
+		"low though high is free": {Entry{Linux: 1}, 8 * GiB, 4097, 2*GiB - 8192},
+		"high where it must":      {Entry{Linux: 1}, 8 * GiB, 3 * GiB, 9*GiB - 3*GiB},
+		"high behind the kernel":  {Entry{Linux: 1, end: 2*GiB - 4096}, 4 * GiB, 8192, 5*GiB - 8192},
+		"not high for PVH":        {Entry{PVH: 1}, 8 * GiB, 3 * GiB, 0},
+		"nor without the flag":    {Entry{Linux: 1, setup: header(2*GiB-1, xloadKernel64)}, 8 * GiB, 3 * GiB, 0},
+		"more than there is":      {Entry{Linux: 1}, 4 * GiB, 3 * GiB, 0},
+		"nearly so":               {Entry{Linux: 1}, 8 * GiB, ^uint64(0) - 1<<13, 0},
+		"beyond arithmetic":       {Entry{Linux: 1}, 8 * GiB, ^uint64(0), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := placeInitrd(c.entry, c.size, c.ram)
+			if c.want == 0 {
+				require.Error(t, err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, Region{c.want, c.size, RAM}, r)
+		})
+	}
+}
+
+func TestInitrdsLieOneBehindTheOther(t *testing.T) {
+	m := make(ram, testRAM)
+	r, err := LoadInitrd(m, Entry{}, testRAM, Bytes("a", []byte("micro")), Bytes("b", []byte("archive")))
 	require.NoError(t, err)
-	require.Equal(t, Region{2<<30 - 4096, 4096, RAM}, r)
+	require.Equal(t, "micro\x00\x00\x00archive", string(m[r.Base:r.Base+r.Size]))
+	require.Equal(t, r.Size, InitrdBytes(Bytes("a", []byte("micro")), Bytes("b", []byte("archive"))))
 }
 
 func TestInitrdsThatCannotBeLoadedAreRefused(t *testing.T) {
-	dir := t.TempDir()
-	empty, big := filepath.Join(dir, "empty"), filepath.Join(dir, "big")
-	require.NoError(t, os.WriteFile(empty, nil, 0o600))
-	require.NoError(t, os.WriteFile(big, make([]byte, 3<<20), 0o600))
 	m := make(ram, testRAM)
-	for path, wants := range map[string]string{
-		empty: "empty", big: "give at least 5 MiB", dir: "not a regular file", filepath.Join(dir, "none"): "no such file",
+	big := Bytes("big", make([]byte, 3<<20))
+	for wants, disks := range map[string][]Source{
+		"none: the file is empty": {Bytes("none", nil)},
+		"give at least 5 MiB":     {big},
+		"cannot be read":          {{Name: "cut", ReaderAt: bytes.NewReader(nil), Size: 8}},
 	} {
-		_, err := LoadInitrd(path, m, Entry{end: 0x1ff001}, testRAM)
+		_, err := LoadInitrd(m, Entry{end: 0x1ff001}, testRAM, disks...)
 		require.ErrorContains(t, err, wants)
 	}
-	_, err := LoadInitrd(big, m, Entry{end: 0x100000}, testRAM)
+	huge := Source{Name: "huge", Size: math.MaxInt64}
+	_, err := LoadInitrd(m, Entry{}, testRAM, huge, huge, Bytes("x", []byte("12")))
+	require.ErrorContains(t, err, "do not fit")
+	_, err = LoadInitrd(m, Entry{end: 0x100000}, testRAM, big)
 	require.NoError(t, err)
+	for wants, path := range map[string]string{"not a regular file": t.TempDir(), "no such file": filepath.Join(t.TempDir(), "none")} {
+		_, err := Open(path)
+		require.ErrorContains(t, err, wants)
+	}
 }
 
 func TestKernelsAreToldOfTheInitrdAndOfACPI(t *testing.T) {

@@ -66,9 +66,9 @@ func (h multibootHeader) check() error {
 }
 
 // findMultiboot finds the first header in r.
-func findMultiboot(r source) (multibootHeader, bool) {
-	b := make([]byte, min(max(r.Size(), 0), multibootSearch))
-	n, _ := r.ReadAt(b, 0)
+func findMultiboot(r Source) (multibootHeader, bool) {
+	b := r.head(multibootSearch)
+	n := len(b)
 	le := binary.LittleEndian
 	for at := 0; at+headerBytes <= n; at += 4 {
 		w := b[at:n]
@@ -89,7 +89,7 @@ func findMultiboot(r source) (multibootHeader, bool) {
 }
 
 // loadAddressed loads an image by the addresses in its header, which go before ELF's.
-func loadAddressed(r source, h multibootHeader, m Memory) (Entry, error) {
+func loadAddressed(r Source, h multibootHeader, m Memory) (Entry, error) {
 	if err := h.check(); err != nil {
 		return Entry{}, err
 	}
@@ -102,7 +102,7 @@ func loadAddressed(r source, h multibootHeader, m Memory) (Entry, error) {
 		return Entry{}, fmt.Errorf("multiboot load address %#x is below %#x, where the start information lies; link higher", h.load, firstUsable)
 	}
 	from := h.offset - before
-	load, filed := uint64(h.load), uint64(r.Size()-from)
+	load, filed := uint64(h.load), uint64(r.Size-from)
 	if end := uint64(h.loadEnd); end != 0 {
 		if end < load || end-load > filed {
 			return Entry{}, fmt.Errorf("multiboot load end address %#x, but the image is cut short or begins higher; mend the header", end)
@@ -130,7 +130,7 @@ func loadAddressed(r source, h multibootHeader, m Memory) (Entry, error) {
 		return Entry{}, fmt.Errorf("the image is cut short: %w", err)
 	}
 	clear(view[filed:])
-	return Entry{Multiboot: h.entry, end: load + total}, nil
+	return Entry{Multiboot: h.entry, Way: WayMultiboot, start: load, end: load + total}, nil
 }
 
 // multibootEntry is the physical address of an ELF image's entry: its header gives a

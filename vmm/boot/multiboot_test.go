@@ -65,11 +65,10 @@ func TestMultibootELFImagesAreLoaded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := make(ram, testRAM)
-			e, err := loadImage(bytes.NewReader(c.image), m)
+			e, err := loadImage(Bytes("image", c.image), m, Options{RAM: testRAM})
 			require.NoError(t, err)
 			require.NotZero(t, e.end)
-			e.end = 0
-			require.Equal(t, c.want, e)
+			require.Equal(t, c.want, Entry{PVH: e.PVH, Multiboot: e.Multiboot})
 			require.Equal(t, "code", string(m[0x10000c:0x100010]))
 		})
 	}
@@ -100,7 +99,7 @@ func TestImagesWithAddressesAreLoadedByThem(t *testing.T) {
 			for i := range m {
 				m[i] = 0xaa
 			}
-			e, err := loadImage(bytes.NewReader(c.image), m)
+			e, err := loadImage(Bytes("image", c.image), m, Options{RAM: testRAM})
 			require.NoError(t, err)
 			require.NotZero(t, e.Multiboot)
 			require.Equal(t, c.image[c.from:c.end], []byte(m[at:at+c.end-c.from]))
@@ -151,7 +150,7 @@ func TestMultibootImagesThatCannotBeLoadedAreRefused(t *testing.T) {
 		"ELF of mixed width":          {machine(image64(0x10000c, 0), elf.EM_386), "x86 executable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := loadImage(bytes.NewReader(c.image), make(ram, testRAM))
+			_, err := loadImage(Bytes("image", c.image), make(ram, testRAM), Options{RAM: testRAM})
 			require.ErrorContains(t, err, c.wants)
 		})
 	}
@@ -166,10 +165,10 @@ func TestAMultibootKernelIsToldInItsProtocol(t *testing.T) {
 	m := make(ram, testRAM)
 	path := filepath.Join(t.TempDir(), "kernel")
 	require.NoError(t, os.WriteFile(path, image64(0x10000c, 0), 0o600))
-	e, err := Load(path, m, testRAM)
+	e, err := Load(openTest(t, path), m, Options{RAM: testRAM})
 	require.NoError(t, err)
-	e.end = 0
-	require.Equal(t, Entry{Multiboot: 0x10000c, Image: "kernel"}, e)
+	require.Equal(t, "kernel", e.Image)
+	require.Equal(t, WayMultiboot, e.Way)
 	require.EqualValues(t, 0x10000c, e.Address())
 	require.EqualValues(t, 0x2badb002, e.EAX())
 	at, err := e.Information(m, Info{Command: "a=b c", Map: []Region{{0, testRAM, RAM}, {1 << 32, 6 << 30, RAM}}})
@@ -231,7 +230,7 @@ func FuzzMultiboot(f *testing.F) {
 			b = append(append(bytes.Clone(b[:at]), header(flags, head, load, loadEnd, bssEnd, entry)...), b[at:]...)
 		}
 		clear(m[:firstUsable])
-		e, err := loadImage(bytes.NewReader(b), m)
+		e, err := loadImage(Bytes("image", b), m, Options{RAM: testRAM})
 		require.Equal(t, make([]byte, firstUsable), []byte(m[:firstUsable]), "the information's place is not the image's")
 		if err == nil {
 			require.NotZero(t, e.Address())

@@ -12,8 +12,12 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// errShort is a payload that ends before its data does.
-var errShort = errors.New("the payload is cut short")
+var (
+	// errShort is a payload that ends before its data does.
+	errShort = errors.New("the payload is cut short")
+	// errCompression is a payload that only the kernel's own code can unpack.
+	errCompression = errors.New("not known here; give its unpacked vmlinux, a kernel packed with gzip, zstd, xz or lz4, or --boot bzimage")
+)
 
 // compressions are what a kernel's payload begins with. One without a function is refused by its name.
 var compressions = []struct {
@@ -43,14 +47,14 @@ func unpack(payload []byte, limit uint64) ([]byte, error) {
 			continue
 		}
 		if c.unpack == nil {
-			return nil, fmt.Errorf("the kernel is packed with %s, which is not known here; give its unpacked vmlinux, or a kernel packed with gzip, zstd, xz or lz4", c.name)
+			return nil, fmt.Errorf("the kernel is packed with %s, which is %w", c.name, errCompression)
 		}
 		if len(payload) < len(c.magic)+sizeBytes {
 			return nil, errShort
 		}
 		size := uint64(binary.LittleEndian.Uint32(payload[len(payload)-sizeBytes:]))
 		if size > limit {
-			return nil, fmt.Errorf("memory too small: the kernel alone has %d bytes unpacked, give at least %d MiB", size, (size+1<<20-1)>>20)
+			return nil, fmt.Errorf("%w: the kernel alone has %d bytes unpacked, give at least %d MiB", errMemory, size, (size+1<<20-1)>>20)
 		}
 		if c.name != "gzip" {
 			payload = payload[:len(payload)-sizeBytes]
@@ -61,7 +65,7 @@ func unpack(payload []byte, limit uint64) ([]byte, error) {
 		}
 		return out, nil
 	}
-	return nil, errors.New("the kernel is packed in a way that is not known here; give its unpacked vmlinux, or a kernel packed with gzip, zstd, xz or lz4")
+	return nil, fmt.Errorf("the kernel is packed in a way that is %w", errCompression)
 }
 
 // fill reads out and the end of r behind it: the size that a payload gives is exact.

@@ -15,6 +15,33 @@ func (p *Port) Receive(b []byte) (n int) {
 	return n
 }
 
+// pollsOfAReader is how often in a row a guest reads LSR that does nothing but wait for input: more often than any
+// probe for the device does.
+const pollsOfAReader = 64
+
+// Listening reports whether the guest has begun to read what arrives, by interrupts or by polling. What Receive was
+// given before, a driver that starts throws away. Config.Room is called when it becomes true.
+func (p *Port) Listening() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listens
+}
+
+func (p *Port) listen() {
+	if !p.listens {
+		p.listens, p.refused = true, true
+	}
+}
+
+// polled counts a read of LSR.
+func (p *Port) polled() {
+	if p.polls < pollsOfAReader {
+		if p.polls++; p.polls == pollsOfAReader {
+			p.listen()
+		}
+	}
+}
+
 // depth is how many received bytes are held.
 func (p *Port) depth() int {
 	if p.fcr&fcrEnable != 0 {

@@ -93,6 +93,8 @@ type Port struct {
 	head    int
 	held    int // bytes in fifo
 	refused bool
+	polls   int  // reads of LSR since something was sent or received, up to pollsOfAReader
+	listens bool // the guest reads what arrives
 }
 
 // New returns a port that transmits to out. A write that fails is lost, as on a
@@ -126,6 +128,7 @@ func (p *Port) read(off uint16) (v byte, room bool) {
 		return p.latch[off], false
 	case off == regData:
 		v = p.take()
+		p.polls = 0
 	case off == regIER:
 		return p.ier, false
 	case off == regIIR:
@@ -148,6 +151,7 @@ func (p *Port) read(off uint16) (v byte, room bool) {
 			v |= lsrOverrun
 		}
 		p.overrun = false
+		p.polled()
 	case off == regMSR:
 		v = p.modem
 		p.modem &= msrInputs
@@ -180,6 +184,9 @@ func (p *Port) write(off uint16, v byte) (room bool) {
 			p.emptied = true
 		}
 		p.ier = v & ierBits
+		if p.ier&ierReceived != 0 {
+			p.listen()
+		}
 	case off == regIIR:
 		p.controlFIFO(v)
 	case off == regLCR:
@@ -197,6 +204,7 @@ func (p *Port) write(off uint16, v byte) (room bool) {
 // transmit sends a byte, or receives it while the port is looped back.
 func (p *Port) transmit(v byte) {
 	p.emptied = false
+	p.polls = 0
 	p.update()
 	if p.mcr&mcrLoop == 0 {
 		p.byte1[0] = v
