@@ -155,5 +155,8 @@ func (c *Config) check() error {
 	case c.queues() > 16:
 		return fmt.Errorf("%w: %d queues a disk; 16 can be had", ErrConfig, c.Queues)
 	}
+	if err := c.checkJIT(); err != nil {
+		return err
+	}
 	return c.checkNetworks()
 }

@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"errors"
+	"fmt"
 
 	"gvmm/vcpu"
 	"gvmm/vcpu/soft"
@@ -19,6 +20,17 @@ type JITReport struct {
 	CodeBytes    uint64  `json:"code_bytes"` // of translated code, now
 	Flushes      uint64  `json:"flushes"`    // times that it was dropped as a whole
 	Checked      uint64  `json:"checked"`    // blocks compared with the interpreter
+}
+
+// checkJIT judges what was asked for.
+func (c *Config) checkJIT() error {
+	switch {
+	case c.Accel == vcpu.AccelKVM && (c.JIT == vcpu.JITOn || c.JIT == vcpu.JITCheck):
+		return fmt.Errorf("%w: the translator is the software CPU's; --accel soft has it", ErrConfig)
+	case c.JIT == vcpu.JITCheck && c.CPUs > 1 && c.ICount == 0:
+		return fmt.Errorf("%w: --jit=check compares runs of one processor; with %d, --icount has them run in turn", ErrConfig, c.CPUs)
+	}
+	return nil
 }
 
 // chooseJIT turns what was asked for into what is done: an explicit wish is kept or refused.

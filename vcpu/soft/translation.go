@@ -86,7 +86,7 @@ func (t *translation) forget() {
 	t.generation = 0
 }
 
-// key is what a translation may take for granted now. ok is false where the interpreter runs alone.
+// unitKey is what a translation may take for granted now. ok is false where the interpreter runs alone.
 func (c *CPU) unitKey() (key unitKey, ok bool) {
 	switch c.tlb {
 	case &c.tlbs[tlbUser]:

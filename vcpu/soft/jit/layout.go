@@ -35,14 +35,13 @@ type Control struct {
 	Salt         uint64 // of the epoch, in the top bits: it tags the indirect jumps' targets
 	Linear       uint64 // of the access that missed
 	temp         uint64
-	temp2        uint64
 	exit         uint64 // number of the exit taken
 	loaded       uint64 // 1 while the host has the guest's XMM registers and MXCSR
 	mxcsr        uint64 // Go's
 
-	// Masks for PEXT.
-	slotMask, bit6Mask, bit5Mask uint64
-	masks                        [5]uint64 // of what is wrong with an offset in a page, by log2 of the size
+	// Masks for PEXT: of the slot's number in an address, and of what is wrong with an offset in a page by log2 of the size.
+	slotMask uint64
+	masks    [5]uint64
 }
 
 // Init sets what never changes.
@@ -51,6 +50,5 @@ func (c *Control) Init() {
 	for i := range c.masks {
 		c.masks[i] = ^uint64(0xfff) | (1<<i - 1)
 	}
-	c.bit6Mask, c.bit5Mask = 63, 31
 	c.mxcsr = 0x1f80
 }

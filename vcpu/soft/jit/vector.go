@@ -43,7 +43,7 @@ func classOf(op decode.Op) vectorClass {
 // vectorHost says that the host has SSE to SSE4.2.
 func vectorHost() bool { return cpu.X86.HasSSSE3 && cpu.X86.HasSSE41 && cpu.X86.HasSSE42 }
 
-// shiftExtensions are those of the shifts by an immediate; the opcode is 0F71H to 0F73H.
+// shifts are those by an immediate.
 var shifts = map[decode.Op]struct {
 	opcode uint32
 	ext    reg
