@@ -265,7 +265,7 @@ func (s *Scheduler) Block(now Time, id ID) {
 	switch v.state {
 	case running:
 		s.charge(int(v.cpu))
-		s.vacate(int(v.cpu))
+		s.cpus[v.cpu].run = None
 		s.mark(int(v.cpu))
 	case waiting:
 		s.dequeue(id)
