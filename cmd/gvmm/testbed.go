@@ -26,9 +26,10 @@ func testbedCommand() *cobra.Command {
 
 // A simulation is what gvmm testbed simulate prints as JSON.
 type simulation struct {
-	Run     *sim.Result `json:"run"`
-	Control *sim.Result `json:"control,omitempty"`
-	Saved   *float64    `json:"saved_exits_per_interrupt,omitempty"`
+	Scenario sim.Scenario `json:"scenario"`
+	Run      *sim.Result  `json:"run"`
+	Control  *sim.Result  `json:"control,omitempty"`
+	Saved    *float64     `json:"saved_exits_per_interrupt,omitempty"`
 }
 
 func testbedSimulateCommand() *cobra.Command {
@@ -62,12 +63,7 @@ same arrivals: posted to the running user program, and not, as the control.`,
   gvmm testbed simulate --cost-exit 3us --cost-deliver 700ns --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch policy {
-			case "edf":
-				s.Policy = sched.EDF
-			case "rr":
-				s.Policy = sched.RoundRobin
-			default:
+			if err := s.Policy.UnmarshalText([]byte(policy)); err != nil {
 				return fmt.Errorf("--policy %q: edf or rr", policy)
 			}
 			r, err := simulate(cmd, s, posted)
@@ -77,7 +73,7 @@ same arrivals: posted to the running user program, and not, as the control.`,
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
-			printSimulation(cmd.OutOrStdout(), s, policy, r)
+			printSimulation(cmd.OutOrStdout(), r)
 			return nil
 		},
 	}
@@ -136,17 +132,18 @@ func simulate(cmd *cobra.Command, s sim.Scenario, posted string) (*simulation, e
 	}
 	r, err := one(posted != "off", "simulated ms")
 	if err != nil || posted != "both" {
-		return &simulation{Run: r}, err
+		return &simulation{Scenario: s, Run: r}, err
 	}
 	control, err := one(false, "control, simulated ms")
 	if err != nil {
 		return nil, err
 	}
 	saved := control.ExitsPerInterrupt - r.ExitsPerInterrupt
-	return &simulation{r, control, &saved}, nil
+	return &simulation{s, r, control, &saved}, nil
 }
 
-func printSimulation(w io.Writer, s sim.Scenario, policy string, r *simulation) {
+func printSimulation(w io.Writer, r *simulation) {
+	s := &r.Scenario
 	var groups []sim.GroupResult
 	header := table.Row{"modelled"}
 	for i := range r.Run.Groups {
@@ -203,7 +200,7 @@ func printSimulation(w io.Writer, s sim.Scenario, policy string, r *simulation) 
 	row("exits: halts", func(g sim.GroupResult) any { return g.HaltExits })
 	row("exits: preemptions", func(g sim.GroupResult) any { return g.Preemptions })
 	t.Render()
-	printSimulated(w, s, policy, r)
+	printSimulated(w, r)
 }
 
 func simulated(q sim.Quantiles, of func(sim.Quantiles) int64) string {
@@ -214,10 +211,10 @@ func simulated(q sim.Quantiles, of func(sim.Quantiles) int64) string {
 }
 
 // printSimulated says in sentences what the table cannot.
-func printSimulated(w io.Writer, s sim.Scenario, policy string, r *simulation) {
-	run := r.Run
+func printSimulated(w io.Writer, r *simulation) {
+	s, run := &r.Scenario, r.Run
 	fmt.Fprintf(w, "%v of %d CPUs, %s, %s, seed %d: %.1f %% busy, %.1f %% in urgent slices, %.1f %% reserved; %.2f exits per interrupt.\n",
-		s.Duration, s.CPUs, s.Pattern, policy, s.Seed, 100*run.Utilization, 100*run.Urgent, 100*run.Density, run.ExitsPerInterrupt)
+		s.Duration, s.CPUs, s.Pattern, s.Policy, s.Seed, 100*run.Utilization, 100*run.Urgent, 100*run.Density, run.ExitsPerInterrupt)
 	if r.Control != nil {
 		fmt.Fprintf(w, "saved: %.2f exits per interrupt (%.1f %% of the control run's %.2f), modelled.\n",
 			*r.Saved, 100**r.Saved/max(r.Control.ExitsPerInterrupt, 1e-9), r.Control.ExitsPerInterrupt)

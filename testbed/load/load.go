@@ -23,11 +23,11 @@ const (
 // A Pattern is how arrivals come. A Rate of zero is silence.
 type Pattern struct {
 	Kind    Kind          `json:"kind" yaml:"kind"`
-	Rate    float64       `json:"rate" yaml:"rate"`                           // arrivals a second, in the mean over all phases
-	Burst   int           `json:"burst,omitempty" yaml:"burst,omitempty"`     // Bursts: arrivals in one
-	Spacing time.Duration `json:"spacing,omitempty" yaml:"spacing,omitempty"` // Bursts: from one arrival to the next within one
-	On      time.Duration `json:"on,omitempty" yaml:"on,omitempty"`           // Storms: mean length of one
-	Off     time.Duration `json:"off,omitempty" yaml:"off,omitempty"`         // Storms: mean silence between two
+	Rate    float64       `json:"rate" yaml:"rate"`                              // arrivals a second, in the mean over all phases
+	Burst   int           `json:"burst,omitempty" yaml:"burst,omitempty"`        // Bursts: arrivals in one
+	Spacing time.Duration `json:"spacing_ns,omitempty" yaml:"spacing,omitempty"` // Bursts: from one arrival to the next within one
+	On      time.Duration `json:"on_ns,omitempty" yaml:"on,omitempty"`           // Storms: mean length of one
+	Off     time.Duration `json:"off_ns,omitempty" yaml:"off,omitempty"`         // Storms: mean silence between two
 }
 
 // A Distribution is how the work of arrivals varies.
@@ -40,7 +40,7 @@ const (
 
 // A Service is the CPU time that one arrival asks for.
 type Service struct {
-	Mean         time.Duration `json:"mean" yaml:"mean"`
+	Mean         time.Duration `json:"mean_ns" yaml:"mean"`
 	Distribution Distribution  `json:"distribution" yaml:"distribution"`
 }
 

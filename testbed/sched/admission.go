@@ -43,7 +43,8 @@ func (s *Scheduler) urgentShare(least Time) uint64 {
 	if !s.cfg.Direct || s.cfg.UrgentShare == 0 {
 		return 0
 	}
-	return uint64((s.cfg.UrgentShare + float64(s.cfg.UrgentBurst)/float64(least)) * densityOne)
+	share := s.cfg.UrgentShare + float64(s.cfg.UrgentBurst)/float64(max(1, least))
+	return uint64(min(share, 2) * densityOne) // 2 is beyond any bound already
 }
 
 // Capacity is the density that reservations with deadlines of least or more can have on

@@ -161,15 +161,12 @@ func (s *Scheduler) beaten(c int) bool {
 	return Time(p.ready.Min().Key) < v.due
 }
 
-// vacate takes the running vCPU off c.
-func (s *Scheduler) vacate(c int) { s.cpus[c].run = None }
-
 // stop takes the running vCPU off c and queues it: at the end, or, where it had more of
 // its turn, in front.
 func (s *Scheduler) stop(c int, ended bool) {
 	id := s.cpus[c].run
 	v := &s.vcpus[id]
-	s.vacate(c)
+	s.cpus[c].run = None
 	v.state, v.since = waiting, s.now
 	v.hotUntil = s.now + Time(s.cfg.MigrationCost)
 	if !ended {

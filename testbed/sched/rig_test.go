@@ -19,7 +19,6 @@ type rig struct {
 	work  map[ID]int // ns left; below 0: endless
 	done  map[ID]int
 	ids   []ID
-	check bool
 }
 
 // plain is a configuration whose numbers are easy: no cost of moving, no urgent share.
@@ -30,7 +29,7 @@ func plain(cpus int) Config {
 func newRig(t require.TestingT, cfg Config) *rig {
 	s, err := New(cfg)
 	require.NoError(t, err)
-	r := &rig{t: t, s: s, run: make([]ID, cfg.CPUs), until: make([]Time, cfg.CPUs), work: map[ID]int{}, done: map[ID]int{}, check: true}
+	r := &rig{t: t, s: s, run: make([]ID, cfg.CPUs), until: make([]Time, cfg.CPUs), work: map[ID]int{}, done: map[ID]int{}}
 	for c := range r.run {
 		r.run[c], r.until[c] = None, Never
 	}
@@ -63,11 +62,9 @@ func (r *rig) apply() {
 	for _, d := range r.s.Decisions() {
 		r.run[d.CPU], r.until[d.CPU] = d.Run, d.Until
 	}
-	if r.check {
-		require.NoError(r.t, r.s.consistent())
-		for c, id := range r.run {
-			require.Equal(r.t, r.s.cpus[c].run, id, "a decision was not told")
-		}
+	require.NoError(r.t, r.s.consistent())
+	for c, id := range r.run {
+		require.Equal(r.t, r.s.cpus[c].run, id, "a decision was not told")
 	}
 }
 

@@ -119,6 +119,10 @@ func TestAdmissionKeepsUrgentTimeFree(t *testing.T) {
 	_, err = r.s.Add(reserve(4, 80))
 	require.NoError(t, err)
 	require.InDelta(t, 0.6, cfg.Capacity(40), 1e-9)
+	require.Zero(t, cfg.Capacity(1))
+	require.Zero(t, cfg.Capacity(0))
+	_, err = r.s.Add(reserve(1, 1))
+	require.ErrorIs(t, err, ErrNotAdmitted)
 }
 
 func TestRemovedReservationsGiveTheirRoomBack(t *testing.T) {
@@ -364,6 +368,18 @@ func TestLateTicksAreMissesAndEndInOneEach(t *testing.T) {
 	require.NoError(t, r.s.consistent())
 	r.s.Tick(26, 0)
 	require.EqualValues(t, 1, r.s.Stats(a).Misses)
+}
+
+func TestPolicyIsText(t *testing.T) {
+	for _, p := range []Policy{EDF, RoundRobin} {
+		text, err := p.MarshalText()
+		require.NoError(t, err)
+		var back Policy
+		require.NoError(t, back.UnmarshalText(text))
+		require.Equal(t, p, back)
+	}
+	var p Policy
+	require.ErrorIs(t, p.UnmarshalText([]byte("fifo")), ErrConfig)
 }
 
 func TestWrongInputIsRefused(t *testing.T) {

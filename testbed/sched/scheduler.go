@@ -3,6 +3,7 @@ package sched
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"gvmm/testbed/internal/pq"
@@ -86,6 +87,13 @@ func New(cfg Config) (*Scheduler, error) {
 	}
 	s.masks = []Mask{every}
 	return s, nil
+}
+
+// Grow makes room for n more tenants and vCPUs at once.
+func (s *Scheduler) Grow(n int) {
+	s.vcpus = slices.Grow(s.vcpus, n)
+	s.pos = slices.Grow(s.pos, n)
+	s.tenants = slices.Grow(s.tenants, n)
 }
 
 // AddTenant makes a tenant known.
@@ -257,7 +265,7 @@ func (s *Scheduler) Block(now Time, id ID) {
 	switch v.state {
 	case running:
 		s.charge(int(v.cpu))
-		s.vacate(int(v.cpu))
+		s.cpus[v.cpu].run = None
 		s.mark(int(v.cpu))
 	case waiting:
 		s.dequeue(id)

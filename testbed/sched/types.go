@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -36,6 +37,22 @@ const (
 	EDF        Policy = iota // reservations are admitted and kept
 	RoundRobin               // reservations are ignored
 )
+
+var policies = [...]string{EDF: "edf", RoundRobin: "rr"}
+
+func (p Policy) String() string { return policies[p] }
+
+// MarshalText and UnmarshalText use edf and rr.
+func (p Policy) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+func (p *Policy) UnmarshalText(text []byte) error {
+	i := slices.Index(policies[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%w: policy %q: edf or rr", ErrConfig, text)
+	}
+	*p = Policy(i)
+	return nil
+}
 
 // A Config describes the CPUs and the rules. DefaultConfig is one to start from.
 type Config struct {
@@ -82,7 +99,9 @@ func (c *Config) Validate() error {
 		return wrong("%d CPUs: 1 to %d", c.CPUs, MaxCPUs)
 	case c.Nodes != nil && len(c.Nodes) != c.CPUs:
 		return wrong("nodes of %d CPUs, but there are %d", len(c.Nodes), c.CPUs)
-	case !fraction(c.Bound) || c.Policy > RoundRobin:
+	case c.Policy > RoundRobin:
+		return wrong("policy %d: EDF or RoundRobin", uint8(c.Policy))
+	case !fraction(c.Bound):
 		return wrong("bound %v: 0 to 1", c.Bound)
 	case c.MinSlice <= 0 || c.MaxSlice < c.MinSlice || c.Latency < 0 || c.Latency > time.Hour || c.MaxSlice > time.Hour:
 		return wrong("slices of %v to %v in %v: more than 0, ordered, at most 1h", c.MinSlice, c.MaxSlice, c.Latency)
@@ -101,16 +120,16 @@ func (c *Config) Validate() error {
 
 // A Tenant is what its vCPUs share: a token bucket for urgent interrupts.
 type Tenant struct {
-	UrgentRate  float64 // direct schedulings a second; 0: none
-	UrgentBurst int     // that may come at once; at least 1 if there is a rate
+	UrgentRate  float64 `json:"urgent_rate" yaml:"urgent_rate"`   // direct schedulings a second; 0: none
+	UrgentBurst int     `json:"urgent_burst" yaml:"urgent_burst"` // that may come at once; at least 1 if there is a rate
 }
 
 // A Reservation is Budget of CPU time in each Period, by Deadline after the period's
 // begin. The zero Reservation is none: round-robin only.
 type Reservation struct {
-	Budget   time.Duration `json:"budget" yaml:"budget"`
-	Period   time.Duration `json:"period" yaml:"period"`
-	Deadline time.Duration `json:"deadline" yaml:"deadline"` // 0: the period
+	Budget   time.Duration `json:"budget_ns" yaml:"budget"`
+	Period   time.Duration `json:"period_ns" yaml:"period"`
+	Deadline time.Duration `json:"deadline_ns" yaml:"deadline"` // 0: the period
 }
 
 // A VCPU is what Add is told.

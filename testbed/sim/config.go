@@ -23,16 +23,16 @@ type Group struct {
 	Background  load.Stream       `json:"background"`       // computation that handlers interrupt
 	Greedy      bool              `json:"greedy,omitempty"` // it computes whenever it may
 	Reservation sched.Reservation `json:"reservation"`
-	Deadline    time.Duration     `json:"deadline"` // from arrival to the handler's return; 0: not judged
+	Deadline    time.Duration     `json:"deadline_ns"` // from arrival to the handler's return; 0: not judged
 	Urgent      sched.Tenant      `json:"urgent"`
 }
 
 // Costs are what things take, measured elsewhere or assumed.
 type Costs struct {
-	Switch  time.Duration `json:"switch"`  // to another vCPU, its entry included
-	Migrate time.Duration `json:"migrate"` // to run where it did not run last
-	Deliver time.Duration `json:"deliver"` // an interrupt, to the handler's first instruction
-	Exit    time.Duration `json:"exit"`    // one VM exit and entry
+	Switch  time.Duration `json:"switch_ns"`  // to another vCPU, its entry included
+	Migrate time.Duration `json:"migrate_ns"` // to run where it did not run last
+	Deliver time.Duration `json:"deliver_ns"` // an interrupt, to the handler's first instruction
+	Exit    time.Duration `json:"exit_ns"`    // one VM exit and entry
 
 	// Exits of an interrupt that is not posted, into a vCPU that runs and into one that
 	// is entered for it. One that is posted has none.
@@ -55,7 +55,7 @@ type Config struct {
 	Groups    []Group       `json:"groups"`
 	Costs     Costs         `json:"costs"`
 	Posted    bool          `json:"posted"`
-	Duration  time.Duration `json:"duration"`
+	Duration  time.Duration `json:"duration_ns"`
 	Seed      uint64        `json:"seed"`
 	Depth     int           `json:"depth"` // interrupts that may be pending for a tenant, 1 to 65535; others are lost
 }

@@ -22,28 +22,31 @@ const handlersPerPeriod = 16
 
 // A Scenario is a Config in a few numbers: equal tenants on equal CPUs.
 type Scenario struct {
-	Tenants, CPUs, Nodes int
-	Pattern              string        // a load.Kind, or NoisyNeighbour
-	Load                 float64       // share of all CPUs that the handlers ask for; without Rate
-	Rate                 float64       // interrupts a second of each tenant; 0: from Load
-	Service              time.Duration // mean time of a handler, exponential
-	Background           float64       // share of all CPUs that computation asks for
-	Chunk                time.Duration // mean piece of computation, exponential
+	Tenants    int           `json:"tenants"`
+	CPUs       int           `json:"cpus"`
+	Nodes      int           `json:"nodes"`
+	Pattern    string        `json:"pattern"`    // a load.Kind, or NoisyNeighbour
+	Load       float64       `json:"load"`       // share of all CPUs that the handlers ask for; without Rate
+	Rate       float64       `json:"rate"`       // interrupts a second of each tenant; 0: from Load
+	Service    time.Duration `json:"service_ns"` // mean time of a handler, exponential
+	Background float64       `json:"background"` // share of all CPUs that computation asks for
+	Chunk      time.Duration `json:"chunk_ns"`   // mean piece of computation, exponential
+	Policy     sched.Policy  `json:"policy"`
+	Direct     bool          `json:"direct"`
+	Deadline   time.Duration `json:"deadline_ns"` // for responses
+	Duration   time.Duration `json:"duration_ns"`
+	Seed       uint64        `json:"seed"`
+	Posted     bool          `json:"-"`
+	Depth      int           `json:"depth"`
+	Costs      Costs         `json:"-"`
 
-	Policy sched.Policy
-	Direct bool
 	// Budget and Period of each tenant; 0 and 0: an equal share of what the CPUs can
 	// promise, with a period long enough for handlersPerPeriod.
-	Budget, Period time.Duration
-	Deadline       time.Duration // for responses
-	UrgentRate     float64       // direct schedulings a second of each tenant
-	UrgentBurst    int
+	Budget time.Duration `json:"budget_ns"`
+	Period time.Duration `json:"period_ns"`
 
-	Duration time.Duration
-	Seed     uint64
-	Posted   bool
-	Depth    int
-	Costs    Costs
+	UrgentRate  float64 `json:"urgent_rate"` // direct schedulings a second of each tenant
+	UrgentBurst int     `json:"urgent_burst"`
 }
 
 // Config is the scenario in full.

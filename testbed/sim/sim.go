@@ -79,6 +79,7 @@ func newSimulation(cfg *Config) (*simulation, error) {
 	for i := range cfg.Groups {
 		total += cfg.Groups[i].Tenants
 	}
+	scheduler.Grow(total)
 	s := &simulation{
 		cfg: cfg, sched: scheduler, tenants: make([]tenant, total), pool: pool{free: nobody},
 		cpus: make([]hostCPU, cfg.Scheduler.CPUs), streamPos: make([]int32, 2*total), piecePos: make([]int32, cfg.Scheduler.CPUs),

@@ -237,3 +237,53 @@ func BenchmarkSimulate(b *testing.B) {
 		}
 	}
 }
+
+// Every ns that a vCPU ran is work or a stated cost.
+func TestCostsAddUpToTheTime(t *testing.T) {
+	for name, only := range map[string]Costs{
+		"switch":  {Switch: time.Microsecond},
+		"migrate": {Migrate: time.Microsecond},
+		"deliver": {Deliver: time.Microsecond},
+		"exit":    {Exit: time.Microsecond, ExitsRunning: 2, ExitsEntered: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := scenario()
+			s.Costs, s.Posted, s.Load = only, false, 0.2
+			cfg, err := s.Config()
+			require.NoError(t, err)
+			sim, err := newSimulation(&cfg)
+			require.NoError(t, err)
+			for sim.step(int64(cfg.Duration)) {
+			}
+			for c := range sim.cpus {
+				sim.account(c, int64(cfg.Duration))
+			}
+			sim.sched.Account(sched.Time(cfg.Duration))
+			r := sim.result()
+			g := r.Groups[0]
+			times := map[string]uint64{"switch": r.Switches, "migrate": g.Migrations, "deliver": g.Handled - g.Coalesced, "exit": g.InterruptExits}[name]
+			var served int64
+			for i := range sim.tenants {
+				served += sim.tenants[i].served
+			}
+			require.Greater(t, times, uint64(100))
+			require.InDelta(t, float64(times)*1e-6, g.CPU-float64(served)/1e9, 10e-6, "but for what is unpaid at the end")
+		})
+	}
+}
+
+func TestJainsIndexOfUnequalTenants(t *testing.T) {
+	var f fairness
+	for _, x := range []float64{1, 0, 0, 0} {
+		f.add(x)
+	}
+	require.InDelta(t, 0.25, f.index(), 1e-12)
+	// One of two is admitted: it gets its 0.6, and 0.1 of the rest, for a replenishment ends
+	// its turn of 6 ms (testbed.md §6).
+	cfg := Config{Scheduler: sched.DefaultConfig(1), Duration: time.Second, Depth: 1, Groups: []Group{{Name: "hogs", Tenants: 2, Greedy: true,
+		Reservation: sched.Reservation{Budget: 6 * time.Millisecond, Period: 10 * time.Millisecond}}}}
+	r, err := Run(context.Background(), cfg, nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, r.Groups[0].Refused)
+	require.InDelta(t, 1/(2*(0.7*0.7+0.3*0.3)), r.Groups[0].Fairness, 0.01)
+}
