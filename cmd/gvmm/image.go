@@ -12,21 +12,8 @@ import (
 )
 
 func imageCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "image",
-		Short: "Make and look into guest images",
-		Args:  cobra.NoArgs, // which is judged only with a RunE
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	build := &cobra.Command{
-		Use:   "build",
-		Short: "Make a guest image",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	build.AddCommand(imageBuildDebianCommand())
-	c.AddCommand(build, imageInspectCommand(), imageListCommand())
-	return c
+	return group("image", "Make and look into guest images",
+		group("build", "Make a guest image", imageBuildDebianCommand()), imageInspectCommand(), imageListCommand())
 }
 
 func imageBuildDebianCommand() *cobra.Command {
@@ -37,8 +24,7 @@ func imageBuildDebianCommand() *cobra.Command {
 		Use:   "debian",
 		Short: "A small Linux guest from this Debian's own packages",
 		Long: `Make a disk image of Debian's stock kernel, busybox and a start-up that brings the
-network up and gives a shell on the console. Nothing is compiled and nothing needs
-root. apt downloads and verifies the packages, of the release that this host runs;
+network up and gives a shell on the console. Nothing needs root. apt downloads and verifies the packages, of the release that this host runs;
 packages asked for by --package come with all that they depend on, unpacked, without
 their documentation, and their installation scripts are not run.
 
@@ -47,11 +33,17 @@ disk and a Boot Loader Specification entry. Beside it, and in it as
 /` + image.ManifestPath + `, is a list of what it was made from. The same inputs make the
 same bytes; where the image is there already, nothing is done.
 
+With --uintr a guest gets user interrupts: the kernel's driver for them, compiled by the
+host's gcc with the kernel's own headers, and loaded at boot; and the programs of gvmm
+bench, in /usr/local/bin. Both have their sources in /root/uintr. Such a guest is run
+by gvmm run --uintr.
+
 In the guest, gvmm.run='COMMAND' on the kernel's command line, or a program
 /etc/gvmm/autorun.sh, is run, after which the machine ends: status 0 is power-off and
 gvmm's status 0; another status, N, is gvmm's 2N+1, as with QEMU's isa-debug-exit.`,
 		Example: `  gvmm image build debian
   gvmm image build debian --flavour generic --size 2G --output generic.img
+  gvmm image build debian --uintr && gvmm run --uintr --cpus 2 guest.img
   gvmm image build debian --package strace --package iperf3`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -79,7 +71,8 @@ gvmm's status 0; another status, N, is gvmm's 2N+1, as with QEMU's isa-debug-exi
 	s.StringVar(&flavour, "flavour", string(image.Cloud), "the kernel: cloud (drivers of virtual machines) or generic (every driver)")
 	s.StringArrayVar(&o.Packages, "package", nil, "a Debian package to add (repeatable)")
 	s.StringVar(&size, "size", "1G", "size of the disk, with M or G; the file is sparse")
-	s.StringVar(&o.CommandLine, "append", "", `the kernel's command line after root= ["rw console=ttyS0"]`)
+	s.StringVar(&o.CommandLine, "append", "", `the kernel's command line after root= ["rw console=ttyS0", and with --uintr "pti=off"]`)
+	s.BoolVar(&o.UINTR, "uintr", false, "add the driver of user interrupts, and programs that use them, with their sources")
 	s.BoolVar(&o.Force, "force", false, "build even if the image is up to date, and replace whatever is there")
 	s.StringVar(&o.Cache, "cache", "", "folder for downloads; may be removed at any time [gvmm in the user's cache folder]")
 	s.BoolVar(&asJSON, "json", false, "print what was made as one JSON object")

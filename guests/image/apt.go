@@ -124,21 +124,31 @@ func (a *apt) resolve(ctx context.Context, flavour Flavour, extra []string) (pac
 			}
 		}
 	}
-	if text, err = a.run(ctx, "apt-get", append([]string{"download", "--print-uris", "-qq", "--"}, want...)...); err != nil {
+	if packages, err = a.list(ctx, want); err != nil {
 		return nil, "", err
 	}
-	if packages, err = parseURIs(text); err != nil {
-		return nil, "", err
+	return packages, strings.TrimPrefix(name, "linux-image-"), nil
+}
+
+// list asks for size and sum of packages, each a NAME or NAME=VERSION.
+func (a *apt) list(ctx context.Context, want []string) ([]Package, error) {
+	text, err := a.run(ctx, "apt-get", append([]string{"download", "--print-uris", "-qq", "--"}, want...)...)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := parseURIs(text)
+	if err != nil {
+		return nil, err
 	}
 	for _, p := range packages {
 		if p.SHA256 == "" {
-			return nil, "", fmt.Errorf("image: apt knows no SHA-256 of %s", p.File)
+			return nil, fmt.Errorf("image: apt knows no SHA-256 of %s", p.File)
 		}
 	}
 	if len(packages) != len(want) {
-		return nil, "", fmt.Errorf("image: apt lists %d packages of %d", len(packages), len(want))
+		return nil, fmt.Errorf("image: apt lists %d packages of %d", len(packages), len(want))
 	}
-	return packages, strings.TrimPrefix(name, "linux-image-"), nil
+	return packages, nil
 }
 
 var kernelDepends = regexp.MustCompile(`(?m)^Depends:.*?\b(linux-image-[0-9][a-z0-9.+~-]*) \(= ([0-9][A-Za-z0-9.+:~-]*)\)`)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,7 +40,8 @@ type Options struct {
 	Flavour     Flavour  // [Cloud]
 	Packages    []string // Debian packages besides, with what they depend on
 	Size        int64    // of the disk, bytes, whole MiB [DefaultSize]
-	CommandLine string   // what follows root= ["rw console=ttyS0"]
+	UINTR       bool     // add the driver of user interrupts, and programs that use them, with their sources
+	CommandLine string   // what follows root= ["rw console=ttyS0", and with UINTR " pti=off"]
 	Force       bool     // replace whatever is at Output
 	Cache       string   // folder for downloads, which may be removed at any time [gvmm in the user's cache folder]
 	// Progress is told what goes on, and how much of it is done; both numbers are 0 where that is not known.
@@ -99,7 +101,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil || r != nil {
 		return r, err
 	}
-	downloaded, err := b.apt.fetch(ctx, b.manifest.Packages, func(done, total int) { b.Progress("downloading", done, total) })
+	downloaded, err := b.apt.fetch(ctx, slices.Concat(b.manifest.Packages, b.manifest.Headers), func(done, total int) { b.Progress("downloading", done, total) })
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +134,9 @@ func (o *Options) check() (err error) {
 	}
 	if o.CommandLine == "" {
 		o.CommandLine = defaultCommandLine
+		if o.UINTR {
+			o.CommandLine = uintrCommandLine
+		}
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
@@ -183,15 +188,20 @@ func (b *build) inputs(ctx context.Context, distribution string) (err error) {
 	if err != nil {
 		return err
 	}
-	m.Files = map[string]string{"initrd:/init": sum(init)}
-	for path, data := range b.own {
-		m.Files[path] = sum(data)
-	}
 	version, err := b.version(ctx)
 	if err != nil {
 		return err
 	}
 	m.Tools = map[string]string{"e2fsprogs": version}
+	if b.UINTR {
+		if err := b.uintrInputs(ctx); err != nil {
+			return err
+		}
+	}
+	m.Files = map[string]string{"initrd:/init": sum(init)}
+	for path, data := range b.own {
+		m.Files[path] = sum(data)
+	}
 	if text := os.Getenv("SOURCE_DATE_EPOCH"); text != "" {
 		seconds, err := strconv.ParseUint(text, 10, 32)
 		if err != nil {

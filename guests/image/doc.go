@@ -1,6 +1,7 @@
 // Package image builds a bootable disk for Linux guests from the host's own Debian
 // packages: the stock kernel and its modules, busybox-static, what guests/linux adds,
-// and any packages asked for. Nothing is compiled and nothing needs root.
+// and any packages asked for. Nothing needs root, and nothing is compiled but, if asked
+// for, the driver of user interrupts and programs that use them.
 //
 // apt resolves, downloads and verifies. The packages are unpacked into a Tree, a
 // file system held as a list, because owners and device numbers cannot be staged on a

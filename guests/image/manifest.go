@@ -32,8 +32,9 @@ type Manifest struct {
 	CommandLine  string            `json:"command_line"`
 	Size         int64             `json:"size"` // of the disk, bytes
 	Packages     []Package         `json:"packages"`
-	Files        map[string]string `json:"files"` // SHA-256 of what gvmm adds, by path
-	Tools        map[string]string `json:"tools"` // versions of what wrote the file system
+	Headers      []Package         `json:"headers,omitempty"` // that the driver was compiled with; not in the image
+	Files        map[string]string `json:"files"`             // SHA-256 of what gvmm adds, by path
+	Tools        map[string]string `json:"tools"`             // versions of what wrote the file system, and compiled
 	Epoch        *time.Time        `json:"epoch,omitempty"`
 	Inputs       string            `json:"inputs"` // SHA-256 of all the above
 	Disk         string            `json:"disk"`   // GUID of the partition table

@@ -82,6 +82,11 @@ func (b *build) root(ctx context.Context, s *staging) error {
 	if err := b.tree.symlink("etc/resolv.conf", "/run/resolv.conf"); err != nil {
 		return err
 	}
+	if b.UINTR {
+		if err := b.compile(ctx, s.dir); err != nil {
+			return err
+		}
+	}
 	if err := b.applets(ctx); err != nil {
 		return err
 	}

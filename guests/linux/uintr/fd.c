@@ -31,7 +31,7 @@ static int post(struct uintr_vector *v)
 static long vector_ioctl(struct file *file, unsigned int command, unsigned long argument)
 {
 	struct uintr_vector *v = file->private_data;
-	int fd;
+	int fd; /* or an interrupt */
 
 	switch (command) {
 	case UVECFD_NOTIFY:

@@ -190,4 +190,5 @@ int uintr_bind_eventfd(struct uintr_vector *v, int fd);
 void uintr_unbind_eventfd(struct uintr_vector *v);
 bool uintr_device_posts(struct uintr_vector *v);
 
+
 #endif

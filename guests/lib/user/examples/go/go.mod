@@ -1,0 +1,3 @@
+module uintr-example
+
+go 1.22

@@ -1,0 +1,42 @@
+package guests
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// small is how little a program can measure: these arguments have it do all that it does, in short.
+var small = map[string][]string{"ipc": {"messages=1"}, "wake": {"samples=1"}, "flip": {"samples=1"}, "rings": {"requests=130"}, "storm": {"items=200"}}
+
+// The experiments' programs judge what arrives themselves. Here they do so with what any kernel has.
+func TestExperimentsLoseNothingOnThisKernel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("threads that spin")
+	}
+	for program, arguments := range small {
+		t.Run(program, func(t *testing.T) {
+			path, err := BuildLinux(t.TempDir(), program)
+			require.NoError(t, err)
+			out, err := exec.CommandContext(t.Context(), path, append(arguments, "rounds=1")...).CombinedOutput()
+			if strings.Contains(string(out), "a CPU each") || strings.Contains(string(out), "want two CPUs") {
+				t.Skip(string(out))
+			}
+			require.NoError(t, err, string(out))
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			require.Regexp(t, `^gvmm-bench \{"end":\d+\}$`, lines[len(lines)-1])
+		})
+	}
+}
+
+func TestExperimentsRefuseOptionsThatTheyDoNotKnow(t *testing.T) {
+	path, err := BuildLinux(t.TempDir(), "flip")
+	require.NoError(t, err)
+	for _, argument := range []string{"round=1", "rounds", "rounds=", "rounds=0", "rounds=1x", "rounds=99999999999999999999"} {
+		out, err := exec.CommandContext(t.Context(), path, argument).CombinedOutput()
+		require.Error(t, err, argument)
+		require.Contains(t, string(out), argument)
+	}
+}
