@@ -20,6 +20,8 @@
  * blocks or polls. A queue has one user at a time; different queues may be driven by different
  * threads. Functions that return int give a negative errno if they fail; storage_error() says more.
  *
+ * Compile its files with -muintr.
+ *
  * Nothing that the disk writes is trusted: a queue that answers what was not asked is broken (-EIO)
  * and its requests stay open until storage_close().
  */
