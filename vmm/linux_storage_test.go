@@ -326,7 +326,9 @@ kill -9 $!
 					each[name] = float64(n) / float64(completions)
 					rest += each[name]
 				}
-				t.Logf("%s: %d completions, %d interrupts of the kernel, %d posts; exits for each: %s", way, completions, remapped, posts, thousandths(each))
+				unit := end.counts.devices["iommu"] - begin.counts.devices["iommu"]
+				t.Logf("%s: %d completions, %d interrupts of the kernel, %d posts, %d accesses of the unit; exits for each: %s",
+					way, completions, remapped, posts, unit, thousandths(each))
 				if !posted || i > 0 {
 					require.NotZero(t, remapped)
 					require.Zero(t, posts)
