@@ -25,7 +25,7 @@ var libraries = map[string][]string{VFIOBlk: {"storage"}}
 
 //go:embed linux/programs/*.c linux/programs/*.h
 //go:embed linux/uintr/*.c linux/uintr/*.h linux/uintr/*.S linux/uintr/Kbuild linux/uintr/Makefile linux/uintr/tests/*.c linux/uintr/tests/*.h
-//go:embed lib/user/*.c lib/user/*.h lib/user/*.S lib/user/Makefile lib/storage/*.c lib/storage/*.h
+//go:embed lib/*.h lib/user/*.c lib/user/*.h lib/user/*.S lib/user/Makefile lib/storage/*.c lib/storage/*.h
 var sources embed.FS
 
 // LinuxSources are what Linux guests with user interrupts get: the driver, in linux/uintr, the programs, in
