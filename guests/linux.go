@@ -29,7 +29,7 @@ var libraries = map[string][]string{VFIOBlk: {"storage"}}
 var sources embed.FS
 
 // LinuxSources are what Linux guests with user interrupts get: the driver, in linux/uintr, the programs, in
-// linux/programs, and the programs' library, in lib/user.
+// linux/programs, and the programs' libraries, in lib.
 func LinuxSources() fs.FS { return sources }
 
 // LinuxPrograms are the names of the programs among them.

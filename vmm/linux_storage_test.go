@@ -178,13 +178,13 @@ func (s *marks) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// runStorage boots a guest whose second disk a program may own, and returns what it said and the snapshots.
-func runStorage(t *testing.T, kernel string, cpus int, initrd string, disks ...Disk) (m *Machine, out string, taken []snapshot) {
+// runStorage boots a guest whose second disk a program may own, on a machine whose unit posts or not, and returns what it said and the snapshots.
+func runStorage(t *testing.T, kernel string, cpus int, posted bool, initrd string, disks ...Disk) (m *Machine, out string, taken []snapshot) {
 	t.Helper()
 	serial := new(marks)
 	m = newMachine(t, Config{
 		Image: kernel, Initrd: initrd, Command: "console=ttyS0 quiet cryptomgr.notests panic=-1 intel_iommu=on pti=off", CPUs: cpus, Queues: 2,
-		IOMMU: true, UINTR: true, Posted: true, Disks: disks, Accel: vcpu.AccelSoft, Memory: 512 * MiB, Serial: serial,
+		IOMMU: true, UINTR: true, Posted: posted, Disks: disks, Accel: vcpu.AccelSoft, Memory: 512 * MiB, Serial: serial,
 	})
 	serial.machine = m
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -194,7 +194,7 @@ func runStorage(t *testing.T, kernel string, cpus int, initrd string, disks ...D
 	require.NoError(t, err, out)
 	require.Zero(t, status, out)
 	require.Contains(t, out, "warnings 0\n", out)
-	require.Contains(t, out, "kernel: uintr: devices can post to users\n", out)
+	require.Equal(t, posted, strings.Contains(out, "kernel: uintr: devices can post to users\n"), out)
 	return m, out, serial.taken
 }
 
@@ -216,7 +216,7 @@ rmmod uintr && echo unloaded
 	users, sum := newDisk(t, 1<<20)
 	for _, cpus := range []int{1, 2} {
 		t.Run(fmt.Sprint(cpus, " processors"), func(t *testing.T) {
-			m, out, _ := runStorage(t, kernel, cpus, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: users, ReadOnly: true})
+			m, out, _ := runStorage(t, kernel, cpus, true, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: users, ReadOnly: true})
 			require.Contains(t, out, "unloaded\n", out)
 			require.Equal(t, 3, strings.Count(out, "copy "+sum), out)
 			runs := userRuns(t, out)
@@ -265,7 +265,7 @@ rmmod uintr && echo unloaded
 	users, sum := newDisk(t, 1<<20)
 	for _, cpus := range []int{1, 2} {
 		t.Run(fmt.Sprint(cpus, " processors"), func(t *testing.T) {
-			m, out, taken := runStorage(t, kernel, cpus, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: users, ReadOnly: true})
+			m, out, taken := runStorage(t, kernel, cpus, true, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: users, ReadOnly: true})
 			require.Contains(t, out, "unloaded\n", out)
 			require.Contains(t, out, "copy "+sum, out)
 			require.Len(t, taken, 3*kills, out)
@@ -304,40 +304,43 @@ kill -9 $!
 	initrd := a.write(t, fmt.Sprintf(script+linuxStorageEnd, modules))
 	const blocks = 2048
 	kernels, _ := newDisk(t, blocks*4096)
-	m, out, taken := runStorage(t, kernel, 1, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: kernels, ReadOnly: true})
-	require.Len(t, taken, 6, out)
-	for i, c := range []struct {
-		way      string
-		stats    func(snapshot) iommu.RequesterStats
-		remapped bool // to the kernel
-	}{
-		{"posted to the program", func(s snapshot) iommu.RequesterStats { return s.user }, false},
-		{"eventfd", func(s snapshot) iommu.RequesterStats { return s.user }, true},
-		{"the kernel's driver", func(s snapshot) iommu.RequesterStats { return s.kernel }, true},
-	} {
-		begin, end := taken[2*i], taken[2*i+1]
-		completions := end.counts.completions - begin.counts.completions
-		require.GreaterOrEqual(t, completions, uint64(blocks), out)
-		each := make(map[string]float64)
-		rest := 0.0
-		for name, n := range m.engine.exits(begin.counts, end.counts) {
-			each[name] = float64(n) / float64(completions)
-			rest += each[name]
-		}
-		// Besides doorbells, and the serial line on which the marks were written.
-		rest -= each["soft.mmio_write"] + each["soft.port_read"] + each["soft.port_write"]
-		before, after := c.stats(begin), c.stats(end)
-		remapped, posted := after.Remapped-before.Remapped, after.UserPosted-before.UserPosted
-		t.Logf("%s: %d completions, %d interrupts of the kernel, %d posts; exits for each: %s", c.way, completions, remapped, posted, thousandths(each))
-		if c.remapped {
-			require.NotZero(t, remapped)
-			require.Zero(t, posted)
-			continue
-		}
-		require.Zero(t, remapped, "the kernel takes no interrupt")
-		require.NotZero(t, posted)
-		require.Zero(t, rest, "no exit but for the doorbell")
-		require.LessOrEqual(t, each["soft.mmio_write"], 1.0, "a doorbell for a request")
+	for _, posted := range []bool{true, false} {
+		t.Run(fmt.Sprintf("a unit that posts: %v", posted), func(t *testing.T) {
+			m, out, taken := runStorage(t, kernel, 1, posted, initrd, Disk{Path: kernels, ReadOnly: true}, Disk{Path: kernels, ReadOnly: true})
+			require.Len(t, taken, 6, out)
+			runs := userRuns(t, out)
+			require.Len(t, runs, 2, out)
+			require.Equal(t, posted, runs[0].posts == "device", out)
+			for i, way := range []string{"user interrupts", "eventfd", "the kernel's driver"} {
+				begin, end := taken[2*i], taken[2*i+1]
+				before, after := begin.user, end.user
+				if i == 2 {
+					before, after = begin.kernel, end.kernel
+				}
+				completions := end.counts.completions - begin.counts.completions
+				require.GreaterOrEqual(t, completions, uint64(blocks), out)
+				remapped, posts := after.Remapped-before.Remapped, after.UserPosted-before.UserPosted
+				each := make(map[string]float64)
+				rest := 0.0
+				for name, n := range m.engine.exits(begin.counts, end.counts) {
+					each[name] = float64(n) / float64(completions)
+					rest += each[name]
+				}
+				unit := end.counts.devices["iommu"] - begin.counts.devices["iommu"]
+				t.Logf("%s: %d completions, %d interrupts of the kernel, %d posts, %d accesses of the unit; exits for each: %s",
+					way, completions, remapped, posts, unit, thousandths(each))
+				if !posted || i > 0 {
+					require.NotZero(t, remapped)
+					require.Zero(t, posts)
+					continue
+				}
+				require.Zero(t, remapped, "the kernel takes no interrupt")
+				require.NotZero(t, posts)
+				// Besides doorbells, and the serial line on which the marks were written.
+				require.InDelta(t, each["soft.mmio_write"]+each["soft.port_read"]+each["soft.port_write"], rest, 1e-9, "no exit but for the doorbell")
+				require.LessOrEqual(t, each["soft.mmio_write"], 1.0, "a doorbell for a request")
+			}
+		})
 	}
 }
 

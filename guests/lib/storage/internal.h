@@ -81,7 +81,8 @@ struct ring {
 	void (*publish)(struct storage_queue *q);		   /* what was pushed */
 	bool (*wants_doorbell)(struct storage_queue *q);	   /* after publish and a full fence */
 	int (*pop)(struct storage_queue *q);			   /* a slot, -EAGAIN, or -EIO */
-	void (*arm)(struct storage_queue *q, unsigned completions); /* interrupt once so many more are complete */
+	/* arm has the disk interrupt once so many more are complete; still: nothing is submitted before. */
+	void (*arm)(struct storage_queue *q, unsigned completions, bool still);
 	void (*disarm)(struct storage_queue *q);
 };
 extern const struct ring split_ring, packed_ring;

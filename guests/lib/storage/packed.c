@@ -100,10 +100,10 @@ static int pop(struct storage_queue *q)
 	return id;
 }
 
-/* Completions move the used position by a chain each: beside shorter ones an interrupt may come early, but never late. */
-static void arm(struct storage_queue *q, unsigned completions)
+/* Completions move the used position by a chain each: if some may be short, the interrupt may come early, but never late. */
+static void arm(struct storage_queue *q, unsigned completions, bool still)
 {
-	unsigned at = q->last_used + (completions - 1) * (q->shorts ? CHAIN - 1 : CHAIN);
+	unsigned at = q->last_used + (completions - 1) * (still && !q->shorts ? CHAIN : CHAIN - 1);
 	bool wrap = q->used_wrap;
 
 	if (!q->disk->info.event_index) {

@@ -4,8 +4,8 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <x86gprintrin.h>
 
-#include "../uintr.h"
 #include "../../linux/uintr/uintr_ioctl.h"
 #include "internal.h"
 
@@ -37,13 +37,13 @@ __attribute__((target("general-regs-only"))) void storage_interrupted(struct sto
 /* An interrupt between the look and the call stays pending, and the call returns for it. */
 void posted_sleep(struct storage_queue *q, int timeout)
 {
-	bool enabled = uintr_testui();
+	bool enabled = _testui();
 
 	if (timeout < 0 || timeout > LONGEST)
 		timeout = LONGEST;
-	uintr_clui();
+	_clui();
 	if (!q->interrupted)
 		syscall(NR_uintr_wait, (uint64_t)timeout * 1000, 0);
 	if (enabled)
-		uintr_stui();
+		_stui();
 }

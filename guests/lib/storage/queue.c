@@ -135,7 +135,7 @@ static void push(struct storage_queue *q, const struct storage_request *r, uint6
 	if (has_data)
 		p[n++] = (struct piece){ data, r->bytes, r->operation == STORAGE_READ };
 	p[n++] = (struct piece){ at + offsetof(struct slot_memory, status), 1, true };
-	q->slots[s] = (struct slot){ .name = r->name, .bytes = r->bytes, .busy = true, .data = has_data };
+	q->slots[s] = (struct slot){ .name = r->name, .bytes = has_data ? r->bytes : 0, .busy = true, .data = has_data };
 	q->under_way++;
 	q->shorts += !has_data;
 	q->ring->push(q, s, p, n);

@@ -71,8 +71,9 @@ static int pop(struct storage_queue *q)
 	return id / CHAIN;
 }
 
-static void arm(struct storage_queue *q, unsigned completions)
+static void arm(struct storage_queue *q, unsigned completions, bool still)
 {
+	(void)still;
 	if (q->disk->info.event_index)
 		__atomic_store_n(used_event(q), (uint16_t)(q->last_used + completions - 1), __ATOMIC_RELAXED);
 	else

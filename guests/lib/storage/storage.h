@@ -20,6 +20,8 @@
  * blocks or polls. A queue has one user at a time; different queues may be driven by different
  * threads. Functions that return int give a negative errno if they fail; storage_error() says more.
  *
+ * Compile its files with -muintr.
+ *
  * Nothing that the disk writes is trusted: a queue that answers what was not asked is broken (-EIO)
  * and its requests stay open until storage_close().
  */
@@ -150,7 +152,7 @@ void storage_count(const struct storage_queue *q, struct storage_counters *c);
 
 /*
  * storage_arm is for those who do not block in storage_wait(): the disk interrupts, once, when n
- * completions can be reaped, and until then stays silent (without an event index: at the first).
+ * completions can be reaped, and until then stays silent (on a packed ring it may be earlier; without an event index: at the first).
  * Returns how many can be reaped now; no interrupt comes if they are n or more. Where nobody arms
  * or waits, no interrupt comes.
  */

@@ -95,22 +95,28 @@ static bool poll_ring(struct storage_queue *q, unsigned n, int64_t end)
 	return false;
 }
 
-int storage_arm(struct storage_queue *q, unsigned n)
+static int arm(struct storage_queue *q, unsigned n, bool still)
 {
 	for (;;) {
 		queue_collect(q);
 		unsigned more = missing(q, n);
 		if (q->broken)
 			return storage_fail(EIO, "queue %u is broken", q->index);
-		if (!more)
+		if (!more) {
+			q->ring->disarm(q);
 			return q->complete;
-		q->ring->arm(q, more);
+		}
+		q->ring->arm(q, more, still);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		/* What was complete before the disk could see that: its interrupt does not come. */
 		if (!queue_collect(q))
 			return q->complete;
-		q->ring->disarm(q);
 	}
+}
+
+int storage_arm(struct storage_queue *q, unsigned n)
+{
+	return arm(q, n, false);
 }
 
 int storage_wait(struct storage_queue *q, unsigned n, int timeout)
@@ -125,7 +131,7 @@ int storage_wait(struct storage_queue *q, unsigned n, int timeout)
 			continue;
 		}
 		q->interrupted = false;
-		if (storage_arm(q, n) < 0 || !missing(q, n))
+		if (arm(q, n, true) < 0 || !missing(q, n))
 			break;
 		over = sleep_until(q, end);
 		q->ring->disarm(q);

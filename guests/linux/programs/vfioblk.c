@@ -23,7 +23,6 @@
 #include <x86gprintrin.h>
 
 #include "../../lib/storage/internal.h"
-#include "../../lib/uintr.h"
 
 enum { BLOCK = 4096, SECTORS = BLOCK / STORAGE_SECTOR };
 enum { NR_uintr_register_handler = 471, NR_uintr_vector_fd = 473 };
@@ -58,7 +57,7 @@ static int must(int v, const char *what)
 static struct storage_queue *queues[STORAGE_MAX_QUEUES];
 
 // The vector is the queue's number.
-__attribute__((interrupt, target("general-regs-only,uintr"))) static void handler(struct __uintr_frame *frame, unsigned long long vector)
+__attribute__((interrupt, target("general-regs-only"))) static void handler(struct __uintr_frame *frame, unsigned long long vector)
 {
 	(void)frame;
 	fired[vector] = 1;
@@ -82,7 +81,7 @@ static void set_up(void)
 		}
 	}
 	if (posted)
-		uintr_stui();
+		_stui();
 }
 
 static void report(const char *what)

@@ -15,7 +15,8 @@
 
 /* On a uvecfd: whether the eventfd that is bound is a device's that posts the vector itself, without
  * the kernel: 1 or 0. A vfio device does if its interrupts go through a remapping unit that posts to
- * user processes; then its interrupts signal the eventfd no more. */
+ * user processes; then its interrupts signal the eventfd no more, nor reach other vectors that it is
+ * bound to. */
 #define UVECFD_DEVICE_POSTS	_IO('U', 0x42)
 
 /* On a uvecfd: post the vector, by the kernel. */

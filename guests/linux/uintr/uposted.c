@@ -138,8 +138,10 @@ static int hold_pool(phys_addr_t upid, u16 domain)
 		return -ENOSPC;
 	pools[pool_count++] = (struct pool){ upid, domain, 1 };
 	err = load_pools();
-	if (err)
+	if (err) {
 		pool_count--;
+		load_pools();	/* a refusal left none in force */
+	}
 	return err;
 }
 
