@@ -7,7 +7,10 @@ import (
 )
 
 // Programs of guests/linux/programs.
-const VFIOBlk = "vfioblk" // drives a disk through vfio-pci
+const (
+	VFIOBlk = "vfioblk" // drives a disk through vfio-pci
+	Kexec   = "kexec"   // runs another kernel in this one's place
+)
 
 // BuildLinux makes a program of guests/linux/programs in the folder out, a static executable for any Linux, and returns its path.
 func BuildLinux(out, program string) (string, error) {
