@@ -104,8 +104,8 @@ static inline void uintr_send(int index)
  * notifies only if its word was empty and no other word waits to be looked at; the handler takes
  * words whole. Sources coalesce as vectors do.
  *
- * A sender that is killed between setting a bit and notifying leaves the others of its word without
- * a notification: who has senders that may be killed calls uintr_mux_sweep() when one was.
+ * While a sender is between setting a bit and notifying, others leave the notification to it. If it
+ * is killed there none comes any more: who has senders that may be killed calls uintr_mux_sweep() when one was.
  */
 #define UINTR_MUX_SOURCES 4096
 

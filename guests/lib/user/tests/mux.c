@@ -130,6 +130,14 @@ static void strangers_and_leftovers(struct uintr_mux *mux, int index)
 	CHECK_EQUAL(uintr_mux_sweep(mux), 0);
 	uintr_mux_send(&board->mux, index, 10);
 	CHECK_EQUAL(handled, 3);
+	/* One that was killed a step later: all are. */
+	atomic_fetch_or(&board->mux.words[1], 1);
+	atomic_fetch_or(&board->mux.summary, 2);
+	uintr_mux_send(&board->mux, index, 200);
+	CHECK_EQUAL(handled, 3);
+	CHECK_EQUAL(uintr_mux_sweep(mux), 2);
+	uintr_mux_send(&board->mux, index, 200);
+	CHECK_EQUAL(handled, 6);
 }
 
 int main(void)
