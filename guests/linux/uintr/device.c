@@ -12,6 +12,7 @@
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/irq.h>
+#include <linux/msi.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <asm/irq_remapping.h>
@@ -138,11 +139,13 @@ static int load_pools(void)
 	return status & STATUS_REFUSED ? -EIO : 0;
 }
 
-/* The remapping hardware's part of an interrupt. */
+/* The remapping hardware's part of a device's MSI. */
 static struct ir_data *remapping(unsigned int irq)
 {
 	struct irq_data *d;
 
+	if (!irq_get_msi_desc(irq))
+		return NULL;
 	for (d = irq_get_irq_data(irq); d; d = d->parent_data)
 		if (d->chip && d->chip->name && !strcmp(d->chip->name, "INTEL-IR"))
 			return d->chip_data;

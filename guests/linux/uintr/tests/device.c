@@ -31,6 +31,24 @@ static int interrupt_of(const char *address)
 	return irq;
 }
 
+static void raise_msi(volatile uint32_t *edu)
+{
+	edu[0x64 / 4] = ~0u;
+	edu[0x60 / 4] = 1;
+}
+
+/* Messages are writes of the device's. */
+static void master(int device)
+{
+	struct vfio_region_info config = { .argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX };
+	uint16_t command;
+
+	REQUIRE(!ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &config));
+	REQUIRE(pread(device, &command, 2, config.offset + 4) == 2);
+	command |= 4;
+	REQUIRE(pwrite(device, &command, 2, config.offset + 4) == 2);
+}
+
 int main(int argc, char **argv)
 {
 	struct vfio_region_info region = { .argsz = sizeof(region), .index = VFIO_PCI_BAR0_REGION_INDEX };
@@ -51,6 +69,7 @@ int main(int argc, char **argv)
 	REQUIRE(device >= 0 && !ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &region));
 	edu = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device, region.offset);
 	REQUIRE(edu != MAP_FAILED && edu[0] == 0x010000ed);
+	master(device);
 	*irqs = (struct vfio_irq_set){
 		.argsz = sizeof(set), .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, .index = VFIO_PCI_MSI_IRQ_INDEX, .count = 1,
 	};
@@ -60,7 +79,7 @@ int main(int argc, char **argv)
 	REQUIRE(irq >= 0);
 
 	/* As it is: the kernel's, by an eventfd. */
-	edu[0x60 / 4] = 1;
+	raise_msi(edu);
 	usleep(10000);
 	EXPECT(read(event, &kernels, 8), 8);
 	EXPECT(kernels, 1);
@@ -74,7 +93,7 @@ int main(int argc, char **argv)
 	EXPECT(errno, EBUSY);
 	_stui();
 	for (int i = 0; i < 200; i++) {
-		edu[0x60 / 4] = 1;
+		raise_msi(edu);
 		EXPECT(becomes(&count[40], i + 1), true);
 	}
 	EXPECT(read(event, &kernels, 8), -1); /* the kernel had no part in it */
@@ -85,7 +104,7 @@ int main(int argc, char **argv)
 
 		if (!pid) {
 			usleep(2000);
-			edu[0x60 / 4] = 1;
+			raise_msi(edu);
 			_exit(0);
 		}
 		EXPECT(uintr_wait(10000000, 0), -EINTR);
@@ -94,7 +113,7 @@ int main(int argc, char **argv)
 			;
 	}
 	EXPECT(ioctl(fd, UVECFD_BIND_IRQ, &none), 0);
-	edu[0x60 / 4] = 1;
+	raise_msi(edu);
 	usleep(10000);
 	EXPECT(read(event, &kernels, 8), 8);
 	EXPECT(count[40], 220);
