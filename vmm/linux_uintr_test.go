@@ -45,8 +45,10 @@ misuse hold & sleep 1
 rmmod uintr 2>/dev/null || echo "in use: stays"
 kill $!
 %s
+echo "uptime $(cat /proc/uptime)"
 rmmod uintr && echo "unloaded"
 errors absent
+echo "uptime $(cat /proc/uptime)"
 insmod /uintr.ko && sample && rmmod uintr && echo "loaded again"
 echo "warnings $(dmesg | grep -c -e WARNING -e BUG -e Oops -e 'Call Trace' -e 'stall')"
 poweroff -f
@@ -71,8 +73,8 @@ func buildUintr(t *testing.T, headers string) string {
 	return dir
 }
 
-// uintrInitrd is an initial RAM disk with the driver and its tests.
-func uintrInitrd(t *testing.T, dir string) string {
+// uintrInitrd is an initial RAM disk with the driver, its tests, modules, and what init makes of the commands that are asked for.
+func uintrInitrd(t *testing.T, dir, init string, modules ...string) string {
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -88,13 +90,15 @@ func uintrInitrd(t *testing.T, dir string) string {
 	}
 	file("bin/busybox", busybox)
 	file("uintr.ko", filepath.Join(dir, "uintr.ko"))
-	var commands []string
-	for _, test := range uintrTests {
-		name, _, _ := strings.Cut(test.command, " ")
-		file("bin/"+name, filepath.Join(dir, "tests/bin", name))
-		commands = append(commands, test.command)
+	programs, err := filepath.Glob(filepath.Join(dir, "tests/bin/*"))
+	require.NoError(t, err)
+	for _, p := range programs {
+		file("bin/"+filepath.Base(p), p)
 	}
-	a.add("init", program, fmt.Appendf(nil, uintrInit, strings.Join(commands, "\n")))
+	for _, m := range modules {
+		file(filepath.Base(m), m)
+	}
+	a.add("init", program, []byte(init))
 	a.add("TRAILER!!!", 0, nil)
 	path := filepath.Join(t.TempDir(), "initrd")
 	require.NoError(t, os.WriteFile(path, a.Bytes(), 0o600))
@@ -111,7 +115,11 @@ func TestLinuxDriverGivesUserInterrupts(t *testing.T) {
 	if headers == "" {
 		t.Skip("no kernel headers in ", headersEnv)
 	}
-	initrd := uintrInitrd(t, buildUintr(t, headers))
+	var commands []string
+	for _, test := range uintrTests {
+		commands = append(commands, test.command)
+	}
+	initrd := uintrInitrd(t, buildUintr(t, headers), fmt.Sprintf(uintrInit, strings.Join(commands, "\n")))
 	for _, native := range []bool{true, false} {
 		for _, cpus := range []int{1, 4} {
 			name, resident := "native", "N"
@@ -141,5 +149,62 @@ func TestLinuxDriverGivesUserInterrupts(t *testing.T) {
 				require.Equal(t, 2, strings.Count(text, "PASS errors absent"), text)
 			})
 		}
+	}
+}
+
+// uintrModules are vfio-pci and what it needs, in the order that they are loaded in.
+var uintrModules = []string{
+	"virt/lib/irqbypass", "drivers/vfio/vfio", "drivers/vfio/vfio_virqfd", "drivers/vfio/vfio_iommu_type1",
+	"drivers/vfio/pci/vfio-pci-core", "drivers/vfio/pci/vfio-pci",
+}
+
+const uintrDeviceInit = `#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+insmod /uintr.ko
+for m in irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci; do insmod /$m.ko; done
+echo 1234 11e8 > /sys/bus/pci/drivers/vfio-pci/new_id
+for d in /sys/bus/pci/drivers/vfio-pci/0000*; do
+	g=$(readlink $d/iommu_group)
+	device ${g##*/} ${d##*/}
+done
+rmmod uintr && echo "unloaded"
+echo "warnings $(dmesg | grep -c -e WARNING -e BUG -e Oops -e 'Call Trace' -e 'DMAR.*[Ff]ault')"
+poweroff -f
+`
+
+// The interrupt of a device that vfio-pci gave to a program reaches it by the remapping unit alone.
+func TestLinuxDriverPostsDeviceInterrupts(t *testing.T) {
+	kernel, headers, dir := os.Getenv(linuxEnv), os.Getenv(headersEnv), os.Getenv(modulesEnv)
+	for name, value := range map[string]string{linuxEnv: kernel, headersEnv: headers, modulesEnv: dir} {
+		if value == "" {
+			t.Skip(name, " is not set")
+		}
+	}
+	var modules []string
+	for _, m := range uintrModules {
+		modules = append(modules, filepath.Join(dir, "kernel", m+".ko"))
+	}
+	initrd := uintrInitrd(t, buildUintr(t, headers), uintrDeviceInit, modules...)
+	for _, native := range []bool{true, false} {
+		t.Run(fmt.Sprint("native ", native), func(t *testing.T) {
+			var out bytes.Buffer
+			m := newMachine(t, Config{
+				Image: kernel, Initrd: initrd, Command: "console=ttyS0 cryptomgr.notests panic=-1 intel_iommu=on", Memory: 512 * MiB, CPUs: 2,
+				Accel: vcpu.AccelSoft, UINTR: native, IOMMU: true, Edu: true, Serial: &out, Posted: true,
+			})
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+			defer cancel()
+			status, err := m.Run(ctx)
+			require.NoError(t, err, out.String())
+			require.Zero(t, status)
+			for _, want := range []string{"PASS device", "unloaded", "warnings 0"} {
+				require.Contains(t, out.String(), want+"\r\n")
+			}
+		})
 	}
 }
