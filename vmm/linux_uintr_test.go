@@ -165,7 +165,7 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-insmod /uintr.ko
+insmod /uintr.ko resident=%s
 for m in irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci; do insmod /$m.ko; done
 echo 1234 11e8 > /sys/bus/pci/drivers/vfio-pci/new_id
 for d in /sys/bus/pci/drivers/vfio-pci/0000*; do
@@ -177,7 +177,8 @@ echo "warnings $(dmesg | grep -c -e WARNING -e BUG -e Oops -e 'Call Trace' -e 'D
 poweroff -f
 `
 
-// The interrupt of a device that vfio-pci gave to a program reaches it by the remapping unit alone.
+// The interrupt of a device that vfio-pci gave to a program reaches it by the remapping unit alone, which has user-posted entries
+// in machines with user interrupts.
 func TestLinuxDriverPostsDeviceInterrupts(t *testing.T) {
 	kernel, headers, dir := os.Getenv(linuxEnv), os.Getenv(headersEnv), os.Getenv(modulesEnv)
 	for name, value := range map[string]string{linuxEnv: kernel, headersEnv: headers, modulesEnv: dir} {
@@ -189,13 +190,14 @@ func TestLinuxDriverPostsDeviceInterrupts(t *testing.T) {
 	for _, m := range uintrModules {
 		modules = append(modules, filepath.Join(dir, "kernel", m+".ko"))
 	}
-	initrd := uintrInitrd(t, buildUintr(t, headers), uintrDeviceInit, modules...)
-	for _, native := range []bool{true, false} {
-		t.Run(fmt.Sprint("native ", native), func(t *testing.T) {
+	driver := buildUintr(t, headers)
+	for _, resident := range []string{"N", "Y"} {
+		t.Run("resident "+resident, func(t *testing.T) {
+			initrd := uintrInitrd(t, driver, fmt.Sprintf(uintrDeviceInit, resident), modules...)
 			var out bytes.Buffer
 			m := newMachine(t, Config{
 				Image: kernel, Initrd: initrd, Command: "console=ttyS0 cryptomgr.notests panic=-1 intel_iommu=on", Memory: 512 * MiB, CPUs: 2,
-				Accel: vcpu.AccelSoft, UINTR: native, IOMMU: true, Edu: true, Serial: &out, Posted: true,
+				Accel: vcpu.AccelSoft, UINTR: true, IOMMU: true, Edu: true, Serial: &out, Posted: true,
 			})
 			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 			defer cancel()
