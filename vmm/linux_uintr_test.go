@@ -45,8 +45,10 @@ misuse hold & sleep 1
 rmmod uintr 2>/dev/null || echo "in use: stays"
 kill $!
 %s
+echo "uptime $(cat /proc/uptime)"
 rmmod uintr && echo "unloaded"
 errors absent
+echo "uptime $(cat /proc/uptime)"
 insmod /uintr.ko && sample && rmmod uintr && echo "loaded again"
 echo "warnings $(dmesg | grep -c -e WARNING -e BUG -e Oops -e 'Call Trace' -e 'stall')"
 poweroff -f
@@ -71,8 +73,8 @@ func buildUintr(t *testing.T, headers string) string {
 	return dir
 }
 
-// uintrInitrd is an initial RAM disk with the driver and its tests.
-func uintrInitrd(t *testing.T, dir string) string {
+// uintrInitrd is an initial RAM disk with the driver, its tests, modules, and what init makes of the commands that are asked for.
+func uintrInitrd(t *testing.T, dir, init string) string {
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -88,13 +90,12 @@ func uintrInitrd(t *testing.T, dir string) string {
 	}
 	file("bin/busybox", busybox)
 	file("uintr.ko", filepath.Join(dir, "uintr.ko"))
-	var commands []string
-	for _, test := range uintrTests {
-		name, _, _ := strings.Cut(test.command, " ")
-		file("bin/"+name, filepath.Join(dir, "tests/bin", name))
-		commands = append(commands, test.command)
+	programs, err := filepath.Glob(filepath.Join(dir, "tests/bin/*"))
+	require.NoError(t, err)
+	for _, p := range programs {
+		file("bin/"+filepath.Base(p), p)
 	}
-	a.add("init", program, fmt.Appendf(nil, uintrInit, strings.Join(commands, "\n")))
+	a.add("init", program, []byte(init))
 	a.add("TRAILER!!!", 0, nil)
 	path := filepath.Join(t.TempDir(), "initrd")
 	require.NoError(t, os.WriteFile(path, a.Bytes(), 0o600))
@@ -111,7 +112,11 @@ func TestLinuxDriverGivesUserInterrupts(t *testing.T) {
 	if headers == "" {
 		t.Skip("no kernel headers in ", headersEnv)
 	}
-	initrd := uintrInitrd(t, buildUintr(t, headers))
+	var commands []string
+	for _, test := range uintrTests {
+		commands = append(commands, test.command)
+	}
+	initrd := uintrInitrd(t, buildUintr(t, headers), fmt.Sprintf(uintrInit, strings.Join(commands, "\n")))
 	for _, native := range []bool{true, false} {
 		for _, cpus := range []int{1, 4} {
 			name, resident := "native", "N"

@@ -87,11 +87,9 @@ static enum outcome execute(const struct uintr_inst *inst, struct uintr_thread *
 	enum outcome o = DONE;
 
 	if (inst->op == UINTR_SENDUIPI) {
-		u64 index = uintr_operand(regs, inst);
-
 		if (uintr_native) /* the processor's, once it has a table */
-			return take_table(&t) ? AGAIN : PASS;
-		o = senduipi(t, index);
+			return !(t && t->uitt) && take_table(&t) ? AGAIN : PASS;
+		o = senduipi(t, uintr_operand(regs, inst));
 	} else if (uintr_native) {
 		return PASS;
 	} else if (inst->op == UINTR_UIRET) {

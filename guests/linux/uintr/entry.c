@@ -30,7 +30,7 @@ asmlinkage void uintr_entry_call(void);
 asmlinkage __visible void uintr_entry_call(void)
 {
 	struct pt_regs *regs = task_pt_regs(current);
-	long number = regs->orig_ax;
+	int number = regs->orig_ax; /* as do_syscall_64() has it */
 
 	regs->ax = -ENOSYS;
 	if (number < NR_uintr_register_handler || number > NR_uintr_ipi_fd || !try_module_get(THIS_MODULE))

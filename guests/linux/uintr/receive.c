@@ -116,8 +116,10 @@ void uintr_deliver_later(void)
 {
 	struct returning *r = this_cpu_ptr(&returning);
 
-	if (r->registered)
+	if (r->registered) {
+		set_thread_flag(TIF_USER_RETURN_NOTIFY); /* the flag is lost with who had it when a CPU goes and comes */
 		return;
+	}
 	r->registered = true;
 	user_return_notifier_register(&r->notifier);
 }

@@ -160,7 +160,7 @@ static long ipi_fd(u32 flags)
 	return fd;
 }
 
-long uintr_call(long number, const struct pt_regs *regs)
+long uintr_call(int number, const struct pt_regs *regs)
 {
 	switch (number) {
 	case NR_uintr_register_handler:

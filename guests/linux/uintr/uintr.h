@@ -97,7 +97,7 @@ int uintr_entry_init(void);
 void uintr_entry_exit(void);
 
 /* syscalls.c */
-long uintr_call(long number, const struct pt_regs *regs);
+long uintr_call(int number, const struct pt_regs *regs);
 
 /* thread.c */
 DECLARE_PER_CPU(struct uintr_thread *, uintr_running);

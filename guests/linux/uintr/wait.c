@@ -41,8 +41,9 @@ void uintr_block(struct uintr_thread *t)
 	struct uintr_upid *u = t->upid;
 
 	raw_spin_lock(&b->lock);
+	WRITE_ONCE(t->blocked_cpu, smp_processor_id());
+	smp_wmb(); /* before it is in a list: see remove() */
 	list_add_tail(&t->blocked, &b->threads);
-	t->blocked_cpu = smp_processor_id();
 	raw_spin_unlock(&b->lock);
 	uintr_upid_aim(u, UINTR_KERNEL, t->blocked_cpu);
 	if ((t->waiting & UINTR_WAITING_SENDER) && uintr_fault_hooked())
@@ -54,17 +55,25 @@ void uintr_block(struct uintr_thread *t)
 		uintr_ipi_self(UINTR_KERNEL);
 }
 
+/* Takes t out of the list that it is in. It may have run and blocked on another CPU since it was looked at. */
 static bool remove(struct uintr_thread *t)
 {
-	struct blocked *b = per_cpu_ptr(&blocked, READ_ONCE(t->blocked_cpu));
-	unsigned long flags;
-	bool was;
+	for (;;) {
+		int cpu = READ_ONCE(t->blocked_cpu);
+		struct blocked *b = per_cpu_ptr(&blocked, cpu);
+		bool listed, here;
+		unsigned long flags;
 
-	raw_spin_lock_irqsave(&b->lock, flags);
-	was = !list_empty(&t->blocked);
-	list_del_init(&t->blocked);
-	raw_spin_unlock_irqrestore(&b->lock, flags);
-	return was;
+		raw_spin_lock_irqsave(&b->lock, flags);
+		listed = !list_empty(&t->blocked);
+		smp_rmb();
+		here = listed && READ_ONCE(t->blocked_cpu) == cpu;
+		if (here)
+			list_del_init(&t->blocked);
+		raw_spin_unlock_irqrestore(&b->lock, flags);
+		if (here || !listed)
+			return here;
+	}
 }
 
 /* t runs again. */
@@ -78,12 +87,11 @@ void uintr_unblock(struct uintr_thread *t)
 		remove(t);
 }
 
-/* Have the call in which t sleeps return. */
+/* Have the call in which t sleeps return. It may exit meanwhile, but is not freed yet. */
 void uintr_wake(struct uintr_thread *t)
 {
-	if (test_and_set_bit(UINTR_WORK_WAKE, &t->work))
+	if (test_and_set_bit(UINTR_WORK_WAKE, &t->work) || !refcount_inc_not_zero(&t->refs))
 		return;
-	refcount_inc(&t->refs);
 	if (task_work_add(t->task, &t->wake_work, TWA_SIGNAL)) {
 		clear_bit(UINTR_WORK_WAKE, &t->work);
 		uintr_thread_put(t);
