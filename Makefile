@@ -9,7 +9,7 @@ RACE := ./uintr/... ./iommu/... ./virtio/... ./irqchip/... ./kvm/... \
 	./vcpu ./vcpu/hw ./vcpu/soft ./vcpu/trace ./vmm/...
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build images run test difftest lint fmt fuzz bench bench-qemu clean
+.PHONY: help setup build images run linux test difftest lint fmt fuzz bench qemu bench-qemu bench-boot clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ $(OUT)/disk.img:
 run: build images $(OUT)/disk.img ## the main job: disk completions as user interrupts, beside a control run
 	bin/gvmm run --uintr --disk $(OUT)/disk.img,readonly $(OUT)/guest.img
 	sha256sum $(OUT)/disk.img
+	@echo "a Linux guest, built from Debian's packages and run: make linux"
+
+linux: build ## a Linux guest with a shell and a network, built from Debian's packages (on Debian)
+	@mkdir -p $(OUT)
+	bin/gvmm image build debian --output $(OUT)/linux.img
+	bin/gvmm run --net user $(OUT)/linux.img
 
 test: setup ## all tests, fast ones first, then again under the race detector
 	$(GO) vet $(PACKAGES)
@@ -64,12 +70,20 @@ bench: build images ## benchmarks, and what a completion costs in each way
 	bin/gvmm bench exits --image $(OUT)/guest.img
 	bin/gvmm bench uipi --image $(OUT)/uipi.img
 
-bench-qemu: build images ## the software CPU beside QEMU's translator; installs qemu-system-x86 by apt if it is missing
+qemu: # the peer of the next two
 	@command -v qemu-system-x86_64 >/dev/null || { \
 		echo "installing qemu-system-x86"; \
 		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy --no-install-recommends qemu-system-x86; \
 		else sudo apt-get update -q && sudo apt-get install -qy --no-install-recommends qemu-system-x86; fi; }
+
+bench-qemu: build images qemu ## the software CPU beside QEMU's translator; installs qemu-system-x86 by apt if it is missing
 	bin/gvmm bench vs-qemu --image $(OUT)/loops.img
+
+bench-boot: build qemu ## a Debian kernel's boot beside QEMU's, tuned and as it comes
+	@mkdir -p $(OUT)
+	bin/gvmm image build debian --output $(OUT)/linux.img
+	bin/gvmm bench boot $(OUT)/linux.img
+	bin/gvmm bench boot --append 'console=ttyS0 cryptomgr.notests' $(OUT)/linux.img
 
 clean: ## what was built
 	rm -rf bin $(OUT)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,7 +82,7 @@ var attacks = []attack{
 		t.raise(attacker, attacker)
 	}},
 	{"messages in the compatibility format", true, func(t *tenants, _ uint64) {
-		_ = t.unit.Sender(tenantFunction(attacker)).SendMSI(pci.Message{Address: 0xFEE0_1000, Data: 0xEC})
+		_ = t.senders[attacker].SendMSI(pci.Message{Address: 0xFEE0_1000, Data: 0xEC})
 	}},
 	{"DMA to memory that is not its own", true, func(t *tenants, i uint64) { t.access(attacker, tenantMemory(victim)+i%256*4096) }},
 	{"DMA to the interrupt table", true, func(t *tenants, i uint64) { t.access(attacker, tenantIRT+i%256*16) }},
@@ -114,12 +115,12 @@ var attacks = []attack{
 // raise sends the message of an index as the function of tenant n.
 func (t *tenants) raise(n, index int) {
 	q := spec.NewRequest(uint16(index), false, 0)
-	_ = t.unit.Sender(tenantFunction(n)).SendMSI(pci.Message{Address: q.Address, Data: q.Data}) // a refusal is counted by the unit
+	_ = t.senders[n].SendMSI(pci.Message{Address: q.Address, Data: q.Data}) // a refusal is counted by the unit
 }
 
 // access is DMA by the function of tenant n.
 func (t *tenants) access(n int, addr uint64) {
-	_, _ = t.unit.View(tenantFunction(n), t.mem.DMA()).View(addr, 16, true)
+	_, _ = t.views[n].View(addr, 16, true)
 }
 
 // Attack measures every attack beside the same time without it, alternating.
@@ -178,18 +179,21 @@ func (a attack) window(d time.Duration, row *AttackRow) (p [2]float64, err error
 		return p, err
 	}
 	var stop atomic.Bool
-	var attempts uint64
+	var attempts atomic.Uint64
 	var g sync.WaitGroup
 	g.Go(func() {
 		for !stop.Load() {
-			a.try(t, attempts)
-			attempts++
+			a.try(t, attempts.Load())
+			attempts.Add(1)
 		}
 	})
+	for attempts.Load() == 0 {
+		runtime.Gosched()
+	}
 	h := t.victim(d, row)
 	stop.Store(true)
 	g.Wait()
-	row.Attempts += attempts
+	row.Attempts += attempts.Load()
 	for _, s := range t.unit.Stats() {
 		for reason, n := range s.Faults {
 			row.Refused += n
@@ -204,11 +208,10 @@ func (a attack) window(d time.Duration, row *AttackRow) (p [2]float64, err error
 func (t *tenants) victim(d time.Duration, row *AttackRow) *hdrhistogram.Histogram {
 	const own = 1 << victim
 	h := hdrhistogram.New(1, int64(time.Second), 3)
-	view := t.unit.View(tenantFunction(victim), t.mem.DMA())
 	for end := time.Now().Add(d); ; {
 		row.Foreign += uint64(bits.OnesCount64(t.drain(victim)))
 		start := time.Now()
-		_, err := view.View(tenantPage, 16, true)
+		_, err := t.views[victim].View(tenantPage, 16, true)
 		t.raise(victim, victim)
 		now := time.Now()
 		t.keep(err)

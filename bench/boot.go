@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,12 +16,14 @@ import (
 
 	"gvmm/vcpu"
 	"gvmm/vmm"
+	"gvmm/vmm/boot"
+	"gvmm/vmm/disk/bootable"
 )
 
 // BootOptions shape the comparison of boots with QEMU.
 type BootOptions struct {
-	Kernel  string // a Linux kernel that both load
-	Initrd  string
+	Kernel  string // a Linux kernel that both load, or a raw disk with one
+	Initrd  string // "": the disk's, or none
 	Command string
 	Memory  uint64 // bytes
 	CPUs    int
@@ -61,6 +65,14 @@ func Boot(ctx context.Context, o BootOptions) (*BootResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	dir, err := os.MkdirTemp("", "gvmm-boot-")
+	if err != nil {
+		return nil, &SetupError{err}
+	}
+	defer os.RemoveAll(dir)
+	if err := o.unpack(dir); err != nil {
+		return nil, &SetupError{err}
+	}
 	var soft, peer, ratios []float64
 	for i := range o.Rounds {
 		a, err := o.boot(ctx, o.runSoft)
@@ -79,6 +91,31 @@ func Boot(ctx context.Context, o BootOptions) (*BootResult, error) {
 		Version: version, Rounds: o.Rounds, Command: o.Command, CPUs: o.CPUs,
 		Soft: bootTimes(soft), QEMU: bootTimes(peer), Ratio: median(ratios),
 	}, nil
+}
+
+// unpack puts what a disk boots into files, which QEMU's loader wants.
+func (o *BootOptions) unpack(dir string) error {
+	f, err := boot.Open(o.Kernel)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !boot.Identify(f.Source).Kind.Disk() {
+		return nil
+	}
+	found, err := bootable.Find(f, f.Size)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Kernel, err)
+	}
+	o.Kernel = filepath.Join(dir, "kernel")
+	if err := os.WriteFile(o.Kernel, found.Kernel, 0o600); err != nil {
+		return err
+	}
+	if found.Initrd == nil || o.Initrd != "" {
+		return nil
+	}
+	o.Initrd = filepath.Join(dir, "initrd")
+	return os.WriteFile(o.Initrd, found.Initrd, 0o600)
 }
 
 func (o *BootOptions) tell(done int) {

@@ -17,10 +17,12 @@ import (
 // tenants is a remapping unit with two tenants, each a function with a domain, an interrupt entry, a UPID in a pool, and a page of memory at the same
 // address of the function's. The methods are what their kernel does.
 type tenants struct {
-	mem  *memory.Memory
-	unit *iommu.Unit
-	tail uint64
-	err  error // the first of what cannot fail
+	mem     *memory.Memory
+	unit    *iommu.Unit
+	senders [2]pci.MSISender // of their functions
+	views   [2]*iommu.DMAView
+	tail    uint64
+	err     error // the first of what cannot fail
 }
 
 // Where the kernel has its tables, in pages of 4 KiB, and each tenant's, by its number.
@@ -56,7 +58,7 @@ func newTenants() (*tenants, error) {
 	}
 	t.unit = iommu.New(iommu.Config{Memory: t.mem, Deliver: forgetful{}, X2APIC: true, Posted: true, UserPosted: true, DMA: true})
 	t.store64(tenantRoot, spec.NewRootEntry(tenantRoots).Lo)
-	for n := range 2 {
+	for n := range t.senders {
 		t.addTenant(n)
 	}
 	t.write64(spec.RegRTADDR, tenantRoot)
@@ -74,6 +76,7 @@ func newTenants() (*tenants, error) {
 
 func (t *tenants) addTenant(n int) {
 	rid, tables := tenantFunction(n), tenantTables(n)
+	t.senders[n], t.views[n] = t.unit.Sender(rid), t.unit.View(rid, t.mem.DMA())
 	ce := spec.NewContextEntry(spec.Translated, tables, 3, tenantDomain(n))
 	t.store64(tenantRoots+uint64(rid)*16, ce.Lo)
 	t.store64(tenantRoots+uint64(rid)*16+8, ce.Hi)

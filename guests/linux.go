@@ -15,7 +15,10 @@ import (
 )
 
 // Programs of guests/linux/programs.
-const VFIOBlk = "vfioblk" // drives a disk through vfio-pci
+const (
+	VFIOBlk = "vfioblk" // drives a disk through vfio-pci
+	Kexec   = "kexec"   // runs another kernel in this one's place
+)
 
 //go:embed linux/programs/*.c linux/programs/*.h
 //go:embed linux/uintr/*.c linux/uintr/*.h linux/uintr/*.S linux/uintr/Kbuild linux/uintr/Makefile linux/uintr/tests/*.c linux/uintr/tests/*.h

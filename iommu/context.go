@@ -11,7 +11,10 @@ import (
 type contextCache struct {
 	mu    sync.Mutex
 	entry atomic.Pointer[context]
+	found atomic.Uint32 // the last entry's DID, with foundBit
 }
+
+const foundBit = 1 << 16
 
 // context is what the root and the context table say of a requester. It is never changed.
 type context struct {
@@ -55,6 +58,7 @@ func (r *requester) fillContext() (*context, spec.Reason) {
 	kept := c
 	kept.generation = generation
 	r.context.entry.Store(&kept)
+	r.context.found.Store(uint32(kept.did) | foundBit)
 	return &kept, 0
 }
 

@@ -21,6 +21,11 @@ func TestAttackOtherTenantsMemory(t *testing.T) {
 	require.Equal(t, byte(0xB), r.sees(r.view(ridB), 0x5000))
 	r.requireBlocked(ridA, 0x5000, false, spec.ReadDenied)  // B's address
 	r.requireBlocked(ridA, buffers, true, spec.WriteDenied) // where it is
+	require.EqualValues(t, domA, r.stats(ridA).Domain)
+	r.attach(ridA, spec.ContextEntry{})
+	r.invalidate(spec.NewContextDescriptor(spec.ContextInvalidation{Granularity: spec.Global}))
+	r.requireBlocked(ridA, 0x5000, false, spec.ContextNotPresent)
+	require.EqualValues(t, domA, r.stats(ridA).Domain, "its tenant was that")
 	require.Equal(t, byte(0xB), r.sees(r.view(ridB), 0x5000))
 }
 

@@ -60,6 +60,13 @@ func (e *epochs) flip() bool {
 	return true
 }
 
+// pause is some ten nanoseconds in which sections are not looked at: their users would wait for their cache lines.
+func (e *epochs) pause() {
+	for range 64 {
+		e.waiting.Load()
+	}
+}
+
 // add and remove change what flip looks at. The caller holds Unit.mu.
 func (e *epochs) add(s *section) {
 	old := *e.sections.Load()
@@ -93,10 +100,20 @@ type heldRequest struct {
 // newDrain begins to wait for users of what is already taken back. The caller holds u.mu.
 func (u *Unit) newDrain(s spans) drain { return drain{start: u.epochs.phase.Load(), spans: s} }
 
-// begun returns d for the registers to wait for, nil if it is over at once.
+// looksForSections is how often a wait looks for sections to be left before it is left to a goroutine, which whoever leaves then has to wake: they
+// last for less than a microsecond, and a neighbour's post is not to pay for somebody's invalidations.
+const looksForSections = 64
+
+// begun returns d for the registers to wait for, nil if it is over at once, or nearly.
 func (u *Unit) begun(d drain) *drain {
-	if u.over(&d) {
-		return nil
+	for range looksForSections {
+		if u.over(&d) {
+			return nil
+		}
+		if d.found {
+			break // requests last longer
+		}
+		u.epochs.pause()
 	}
 	kept := d
 	return &kept

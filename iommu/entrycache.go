@@ -35,9 +35,12 @@ type lockShard struct {
 	_ [56]byte
 }
 
+// slotOf keeps neighbouring indices, which may be different tenants', out of each other's cache lines. No two of entrySlots in a row share a slot.
+func slotOf(index uint32) uint32 { return index * 41 % entrySlots }
+
 // find returns the cached entry of an index, nil if there is none.
 func (c *entryCache) find(index uint32) *cachedEntry {
-	e := c.slots[index%entrySlots].Load()
+	e := c.slots[slotOf(index)].Load()
 	if e == nil || e.index != index || e.generation != c.generation.Load() {
 		return nil
 	}
@@ -56,7 +59,7 @@ func (c *entryCache) invalidate(v spec.IECInvalidation) {
 	for index := first; index <= last; index++ {
 		s := &c.shards[index%entryShards]
 		s.Lock()
-		slot := &c.slots[index%entrySlots]
+		slot := &c.slots[slotOf(index)]
 		if e := slot.Load(); e != nil && e.index == index {
 			slot.Store(nil)
 		}
@@ -78,7 +81,7 @@ func (u *Unit) fillEntry(index uint32) (spec.IRTE, spec.Reason) {
 	}
 	e, reason := u.readEntry(t, index)
 	if reason == 0 && t.caching {
-		c.slots[index%entrySlots].Store(&cachedEntry{index: index, entry: e, generation: generation})
+		c.slots[slotOf(index)].Store(&cachedEntry{index: index, entry: e, generation: generation})
 	}
 	return e, reason
 }

@@ -10,7 +10,7 @@ import (
 // RequesterStats counts the messages and the DMA of one requester since the unit was made.
 type RequesterStats struct {
 	Requester   pci.RequesterID
-	Domain      uint16 // the DID that it has now, its tenant; 0 also while it has no context entry
+	Domain      uint16 // its tenant: the DID of the last context entry that it was found with, or Config.Domain's if it never was
 	Passed      uint64 // unremapped, to the local APICs
 	Remapped    uint64 // by a remapped entry, to the local APICs
 	Posted      uint64 // to a PID or a UPID
@@ -67,7 +67,10 @@ func (u *Unit) Stats() []RequesterStats {
 }
 
 func (r *requester) stats() RequesterStats {
-	did, _ := r.domain(r.unit.live.Load())
+	did := r.unit.cfg.Domain(r.rid)
+	if found := r.context.found.Load(); found != 0 {
+		did = uint16(found)
+	}
 	s := RequesterStats{
 		Requester:   r.rid,
 		Domain:      did,

@@ -33,7 +33,7 @@ func (v *DMAView) View(addr uint64, n int, write bool) ([]byte, error) {
 	if !t.translate || n <= 0 {
 		return v.physical.View(addr, n, write)
 	}
-	at, run := v.plain(t, addr, uint64(n), write)
+	at, run, _ := v.plain(t, addr, uint64(n), write)
 	if run < uint64(n) {
 		var err error
 		if at, err = v.contiguous(t, addr, uint64(n), write); err != nil {
@@ -47,19 +47,19 @@ func (v *DMAView) View(addr uint64, n int, write bool) ([]byte, error) {
 	return b, err
 }
 
-// plain translates as much of [addr, addr+n) as is in one page that is cached, allows it, and has nothing in it that is out of reach: where that is
-// and how long. It is the fast half of access; a length of 0 means nothing but that the slow half has to look.
-func (v *DMAView) plain(t *tables, addr, n uint64, write bool) (at, run uint64) {
+// plain translates as much of [addr, addr+n) as is in one page that is cached, allows it, and has nothing in it that is out of reach: where that is,
+// how long, and in which domain. It is the fast half of access; a length of 0 means nothing but that the slow half has to look.
+func (v *DMAView) plain(t *tables, addr, n uint64, write bool) (at, run uint64, did uint16) {
 	c := v.context.entry.Load()
 	if c == nil || c.generation != v.unit.contexts.Load() || c.kind != spec.Translated {
-		return 0, 0
+		return 0, 0, 0
 	}
 	e := v.unit.iotlb.find(c.did, addr)
 	if e == nil || e.plain != t || e.rights&wanted(write) == 0 {
-		return 0, 0
+		return 0, 0, 0
 	}
 	off := addr - e.first
-	return e.to + off, min(n, spec.LevelBytes(int(e.level))-off)
+	return e.to + off, min(n, spec.LevelBytes(int(e.level))-off), c.did
 }
 
 // contiguous translates [addr, addr+n), which must be in one piece of memory.
@@ -106,6 +106,13 @@ func (v *DMAView) segments(h *hold, dst [][]byte, addr uint64, n uint32, write b
 		}
 		return v.physical.Segments(dst, addr, n, write)
 	}
+	// The section that this is in has a wait look for holds only after it: to publish the use behind the look-up is early enough.
+	if at, run, did := v.plain(t, addr, uint64(n), write); run == uint64(n) {
+		if h != nil {
+			h.add(uint32(did), addr, addr+run-1)
+		}
+		return v.piece(dst, at, run, write)
+	}
 	a, err := v.access(t, addr, uint64(n), write)
 	if err != nil {
 		return dst, err
@@ -116,7 +123,7 @@ func (v *DMAView) segments(h *hold, dst [][]byte, addr uint64, n uint32, write b
 	out := dst
 	at, run, err := a.next()
 	for err == nil && a.left > 0 {
-		more, size := v.plain(t, a.addr, a.left, write)
+		more, size, _ := v.plain(t, a.addr, a.left, write)
 		if size > 0 {
 			a.addr, a.left = a.addr+size, a.left-size
 		} else if more, size, err = a.next(); err != nil {

@@ -198,11 +198,18 @@ func TestAGuestThatNeverEndsIsStopped(t *testing.T) {
 				Disks: []Disk{{Path: disk, ReadOnly: true}},
 			}))
 			ctx, cancel := context.WithCancel(context.Background())
-			time.AfterFunc(300*time.Millisecond, cancel)
-			begin := time.Now()
+			var stopped time.Time
+			completions := &m.devices[0].transport.Counters(0).Completions
+			go func() { // when the guest is at it
+				for deadline := time.Now().Add(time.Minute); completions.Load() == 0 && time.Now().Before(deadline); {
+					time.Sleep(time.Millisecond)
+				}
+				stopped = time.Now()
+				cancel()
+			}()
 			_, err := m.Run(ctx)
 			require.ErrorIs(t, err, context.Canceled)
-			require.Less(t, time.Since(begin), 10*time.Second, "a stop is prompt")
+			require.Less(t, time.Since(stopped), 10*time.Second, "a stop is prompt")
 			require.NotZero(t, m.Report().Completions)
 		}
 	})

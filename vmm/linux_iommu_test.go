@@ -180,6 +180,7 @@ func TestAUserProgramDrivesADiskThroughVFIO(t *testing.T) {
 			user := m.devices[1].requester
 			require.Equal(t, []iommu.Fault{{Requester: user, Address: 0x12_0400_0000, Write: true, Reason: spec.WriteDenied, Recorded: true}}, m.iommu.Faults())
 			require.NotZero(t, m.requester(user).Remapped)
+			require.NotZero(t, m.requester(user).Domain, "also when its driver has gone")
 		})
 	}
 }

@@ -74,7 +74,7 @@ type Fault struct {
 type Refused struct {
 	Requester string `json:"requester"`
 	Device    string `json:"device,omitempty"` // what has that id
-	Domain    uint16 `json:"domain"`           // that the requester belongs to at the end: its tenant
+	Domain    uint16 `json:"domain"`           // that the requester belonged to last: its tenant
 	Reason    string `json:"reason"`
 	Count     uint64 `json:"count"`
 }

@@ -18,12 +18,8 @@ import (
 )
 
 func benchCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "bench",
-		Short: "Experiments, each against its control in the same run",
-		Args:  cobra.NoArgs,
-	}
-	c.AddCommand(benchExitsCommand(), benchUIPICommand(), benchAttackCommand(), benchVsQEMUCommand(), benchBootCommand())
+	c := group("bench", "Experiments, each against its control in the same run",
+		benchExitsCommand(), benchUIPICommand(), benchAttackCommand(), benchVsQEMUCommand(), benchBootCommand())
 	for _, e := range bench.Experiments {
 		c.AddCommand(experimentCommand(e))
 	}

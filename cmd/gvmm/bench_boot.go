@@ -16,13 +16,15 @@ func benchBootCommand() *cobra.Command {
 	var asJSON bool
 	var memory string
 	c := &cobra.Command{
-		Use:   "boot KERNEL",
+		Use:   "boot IMAGE",
 		Short: "A Linux kernel's boot on the software CPU against QEMU's translator",
 		Long: `Boot the same Linux kernel, with the same initial RAM disk and command line, on the
 software CPU and under qemu-system-x86_64 -accel tcg, alternating, and compare the
 time from the start of the machine to the line that the kernel prints right before
-its first program. Each loads the kernel in its own way.`,
-		Example: `  gvmm bench boot --initrd initrd.img vmlinuz
+its first program. Each loads the kernel in its own way. IMAGE is a kernel, or a raw disk
+whose kernel and initial RAM disk are booted.`,
+		Example: `  gvmm bench boot guest.img
+  gvmm bench boot --initrd initrd.img vmlinuz
   gvmm bench boot --initrd initrd.img --append 'console=ttyS0 cryptomgr.notests' --rounds 9 --json vmlinuz`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,21 +12,8 @@ import (
 )
 
 func imageCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "image",
-		Short: "Make and look into guest images",
-		Args:  cobra.NoArgs, // which is judged only with a RunE
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	build := &cobra.Command{
-		Use:   "build",
-		Short: "Make a guest image",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	build.AddCommand(imageBuildDebianCommand())
-	c.AddCommand(build, imageInspectCommand(), imageListCommand())
-	return c
+	return group("image", "Make and look into guest images",
+		group("build", "Make a guest image", imageBuildDebianCommand()), imageInspectCommand(), imageListCommand())
 }
 
 func imageBuildDebianCommand() *cobra.Command {

@@ -81,3 +81,15 @@ knows them, and counts the exits that this saves beside a control run.`,
 	c.AddCommand(runCommand(), infoCommand(), benchCommand(), imageCommand(), versionCommand())
 	return c
 }
+
+// group is a command of commands: alone it tells which there are.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  cobra.NoArgs, // which is judged only with a RunE
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(commands...)
+	return c
+}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -334,19 +335,24 @@ func TestFlowsAreBounded(t *testing.T) {
 
 func TestIdleFlowEnds(t *testing.T) {
 	g := newGuest(t, UserConfig{})
-	a, b := net.Pipe()
-	c, d := net.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- g.user.relayUDP(b, c, 50*time.Millisecond) }()
-	for range 10 { // longer than idle, one way only
-		a.Write([]byte("x"))
-		_, err := d.Read(make([]byte, 1))
-		require.NoError(t, err)
-		time.Sleep(10 * time.Millisecond)
-	}
-	next(t, done)
-	_, err := a.Write([]byte("x"))
-	require.Error(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		const idle = time.Minute
+		a, b := net.Pipe()
+		c, d := net.Pipe()
+		done := make(chan error, 1)
+		go func() { done <- g.user.relayUDP(b, c, idle) }()
+		for range 10 { // longer than idle, one way only
+			a.Write([]byte("x"))
+			_, err := d.Read(make([]byte, 1))
+			require.NoError(t, err)
+			time.Sleep(idle / 4)
+		}
+		last := time.Now()
+		<-done
+		require.InDelta(t, idle, time.Since(last), float64(idle/2))
+		_, err := a.Write([]byte("x"))
+		require.Error(t, err)
+	})
 }
 
 func TestOutward(t *testing.T) {

@@ -13,7 +13,7 @@
 #define ROUNDS_MAX 100000
 #define STACK 16384
 #define SOAK 32          /* user vectors: CPU, and SOAK + CPU */
-#define PATIENCE (1ull << 36) /* TSC ticks until something counts as lost */
+#define PATIENCE (1ull << 36) /* TSC ticks without progress until something counts as lost */
 
 struct post { /* written by one CPU only, a cache line each */
 	volatile uint64_t value;
@@ -84,14 +84,19 @@ void on_user_interrupt(uint64_t vector, uint64_t tsc)
 		on_message(vector, tsc);
 }
 
+// wait_for gives up when nothing moves: on a host that is busy all of it may take long.
 static void wait_for(volatile uint64_t *p, uint64_t value, const char *otherwise)
 {
-	uint64_t begin = __builtin_ia32_rdtsc();
+	uint64_t begin = __builtin_ia32_rdtsc(), last = *p, now;
 
-	while (*p != value && !failure) {
+	while ((now = *p) != value && !failure) {
 		__builtin_ia32_pause();
-		if (__builtin_ia32_rdtsc() - begin > PATIENCE)
+		if (now != last) {
+			last = now;
+			begin = __builtin_ia32_rdtsc();
+		} else if (__builtin_ia32_rdtsc() - begin > PATIENCE) {
 			failure = otherwise;
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ static int vector_release(struct inode *inode, struct file *file)
 {
 	struct uintr_vector *v = file->private_data;
 
+	uintr_unbind_irq(v);
 	uintr_unbind_eventfd(v);
 	uintr_upid_put(v->upid);
 	kfree(v);
@@ -31,7 +32,7 @@ static int post(struct uintr_vector *v)
 static long vector_ioctl(struct file *file, unsigned int command, unsigned long argument)
 {
 	struct uintr_vector *v = file->private_data;
-	int fd;
+	int fd; /* or an interrupt */
 
 	switch (command) {
 	case UVECFD_NOTIFY:
@@ -42,6 +43,13 @@ static long vector_ioctl(struct file *file, unsigned int command, unsigned long 
 		if (fd >= 0)
 			return uintr_bind_eventfd(v, fd);
 		uintr_unbind_eventfd(v);
+		return 0;
+	case UVECFD_BIND_IRQ:
+		if (get_user(fd, (int __user *)argument))
+			return -EFAULT;
+		if (fd >= 0)
+			return uintr_bind_irq(v, fd);
+		uintr_unbind_irq(v);
 		return 0;
 	}
 	return -ENOTTY;

@@ -22,6 +22,7 @@ static const struct {
 	{ uintr_uitt_init, uintr_uitt_exit },
 	{ uintr_emulate_init, uintr_emulate_exit },
 	{ uintr_fault_init, uintr_fault_exit },
+	{ uintr_device_init, uintr_device_exit },
 	{ uintr_entry_init, uintr_entry_exit },
 };
 
