@@ -78,6 +78,9 @@ type Config struct {
 	ICount uint64
 	Seed   uint64
 
+	// JIT is the software CPU's translator; JITAuto translates where the host can and time is not virtual.
+	JIT vcpu.JIT
+
 	Serial io.Writer // of COM1; nil discards
 	Input  io.Reader // what arrives at COM1, read while the machine runs; nil is nothing
 	// NoReset has a reset by the guest end the machine, with ErrReset.

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -23,6 +24,8 @@ type softEngine struct {
 	vcpus   []*soft.CPU
 	memory  *codeDMA
 	timers  timers
+	jit     vcpu.JIT // as chosen
+	jitWhy  string   // it is off
 }
 
 var _ engine = (*softEngine)(nil)
@@ -96,7 +99,7 @@ func (e *softEngine) addCPUs(entry boot.Entry, info uint32) error {
 		if id == 0 {
 			config.Devices = e.timers
 		}
-		c, err := e.soft.NewCPU(config)
+		c, err := e.chooseJIT(config)
 		if err != nil {
 			return err
 		}
@@ -246,4 +249,10 @@ func (e *softEngine) exits(begin, end *counts) map[string]uint64 {
 	return exits
 }
 
-func (e *softEngine) close() error { return nil }
+func (e *softEngine) close() error {
+	var err error
+	for _, c := range e.vcpus {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}

@@ -49,6 +49,8 @@ type Report struct {
 	KickRatio float64 `json:"p50_ratio_to_kick,omitempty"`
 
 	Seconds float64 `json:"seconds"`
+
+	JIT *JITReport `json:"jit,omitempty"` // the software CPU's
 }
 
 // Latency is the time from the moment at which the device publishes a completion
@@ -152,6 +154,9 @@ func (m *Machine) Report() *Report {
 		GuestErrors:   m.guestErrors.list(),
 		Networks:      m.networks(),
 		Probe:         m.probe,
+	}
+	if e, ok := m.engine.(*softEngine); ok {
+		r.JIT = e.translations(end)
 	}
 	for _, l := range m.logs {
 		_, n := l.counts(m.memory)

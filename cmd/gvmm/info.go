@@ -21,18 +21,19 @@ import (
 
 // hostInfo is what gvmm info tells.
 type hostInfo struct {
-	KVM      string    `json:"kvm"`           // kind of KVM, "none" without
-	Why      string    `json:"why,omitempty"` // what is missing
-	APICv    bool      `json:"apicv"`         // interrupts may be posted into a running vCPU
-	IPIv     bool      `json:"ipiv"`
-	UINTR    bool      `json:"uintr_in_cpuid"` // the CPU has user interrupts
-	UINTRKVM bool      `json:"uintr_in_kvm"`   // and KVM offers them to guests
-	IOURing  bool      `json:"io_uring"`
-	CPUs     int       `json:"cpus"`
-	Memory   uint64    `json:"memory_bytes"`
-	Way      string    `json:"way"` // how user interrupts would go
-	Probe    *hw.Probe `json:"probe,omitempty"`
-	IOMMU    unitInfo  `json:"iommu"`
+	KVM        string    `json:"kvm"`           // kind of KVM, "none" without
+	Why        string    `json:"why,omitempty"` // what is missing
+	APICv      bool      `json:"apicv"`         // interrupts may be posted into a running vCPU
+	IPIv       bool      `json:"ipiv"`
+	UINTR      bool      `json:"uintr_in_cpuid"` // the CPU has user interrupts
+	UINTRKVM   bool      `json:"uintr_in_kvm"`   // and KVM offers them to guests
+	IOURing    bool      `json:"io_uring"`
+	CPUs       int       `json:"cpus"`
+	Memory     uint64    `json:"memory_bytes"`
+	Translator string    `json:"translator"` // of the software CPU
+	Way        string    `json:"way"`        // how user interrupts would go
+	Probe      *hw.Probe `json:"probe,omitempty"`
+	IOMMU      unitInfo  `json:"iommu"`
 }
 
 func infoCommand() *cobra.Command {
@@ -64,7 +65,7 @@ func gatherInfo(path string) hostInfo {
 	host := kvm.DescribeHost(os.DirFS("/"))
 	info := hostInfo{
 		KVM: host.Kind.String(), APICv: host.APICv, IPIv: host.IPIv, UINTR: cpuHasUINTR(), IOURing: hasIOURing(),
-		CPUs: runtime.NumCPU(), Way: vcpu.WayNone.String(), IOMMU: describeUnit(),
+		CPUs: runtime.NumCPU(), Way: vcpu.WayNone.String(), Translator: translatorInfo(), IOMMU: describeUnit(),
 	}
 	var s unix.Sysinfo_t
 	if unix.Sysinfo(&s) == nil {
@@ -128,6 +129,7 @@ func printInfo(w io.Writer, i hostInfo) {
 	t.AppendRow([]any{"io_uring", yes[i.IOURing]})
 	t.AppendRow([]any{"CPUs, memory", fmt.Sprintf("%d, %.1f GiB", i.CPUs, float64(i.Memory)/(1<<30))})
 	t.AppendRow([]any{"software CPU (--accel soft)", "there on any x86-64 host, user interrupts included"})
+	t.AppendRow([]any{"its translator", i.Translator})
 	t.AppendRow([]any{"user interrupts go, over KVM", i.Way})
 	if p := i.Probe; p != nil {
 		t.AppendSeparator()

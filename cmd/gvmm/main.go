@@ -78,7 +78,7 @@ knows them, and counts the exits that this saves beside a control run.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	c.AddCommand(runCommand(), infoCommand(), benchCommand(), imageCommand(), versionCommand())
+	c.AddCommand(runCommand(), infoCommand(), benchCommand(), imageCommand(), testbedCommand(), versionCommand())
 	return c
 }
 

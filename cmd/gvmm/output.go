@@ -132,6 +132,7 @@ func printReport(w io.Writer, r *vmm.Report) {
 		})
 	}
 	t.Render()
+	printJIT(w, r.JIT)
 	printRemarks(w, r)
 }
 

@@ -45,6 +45,7 @@ type runFlags struct {
 	dryRun  bool
 	rw      bool
 	net     netFlags
+	jit     jitFlag
 }
 
 func runCommand() *cobra.Command {
@@ -131,6 +132,7 @@ panicked, 130 after Ctrl-C, Ctrl-A x or a debugger's kill.`,
 	f.trace.add(c)
 	f.devices.add(c)
 	f.net.add(c)
+	f.jit.add(c)
 	s.Uint64Var(&f.icount, "icount", 0, "virtual time: nanoseconds that each instruction takes; the run repeats exactly (software CPU)")
 	s.Uint64Var(&f.seed, "seed", 0, "with --icount: what the guest's random numbers come from")
 	s.BoolVar(&f.json, "json", false, "print the report as one JSON object; COM1 goes to standard error")
@@ -178,6 +180,9 @@ func (f *runFlags) config(cmd *cobra.Command, image string) (vmm.Config, error) 
 		return c, err
 	}
 	if c.Way, err = parseWay(f.way); err != nil {
+		return c, err
+	}
+	if c.JIT, err = f.jit.parse(); err != nil {
 		return c, err
 	}
 	if c.Accel, err = vcpu.ParseAccel(f.accel); err != nil {

@@ -84,6 +84,7 @@ func (c *CPU) readPhysical(pa uint64, n uint8) uint64 {
 // writePhysical writes n bytes (1, 2, 4 or 8) that lie in one page.
 func (c *CPU) writePhysical(pa uint64, n uint8, v uint64) {
 	if host, ok := c.machine.host(pa); ok {
+		c.journal.before(host, pa&0xfff, int(n))
 		host.store(pa&0xfff, n, v)
 		c.wrote(pa, uint64(n))
 		return
@@ -163,6 +164,7 @@ func (c *CPU) readAcross(la uint64, p []byte, a access) bool {
 func (c *CPU) writeAcross(la uint64, p []byte, a access) bool {
 	return c.across(la, len(p), a|accessWrite, func(pa uint64, from, to int) {
 		if host, ok := c.machine.host(pa); ok {
+			c.journal.before(host, pa&0xfff, to-from)
 			copy(host.bytes(pa&0xfff, to-from), p[from:to])
 			c.wrote(pa, uint64(to-from))
 			return
@@ -194,6 +196,7 @@ func (c *CPU) modify(la uint64, n uint8, locked bool, f func(uint64) uint64) boo
 		return false
 	}
 	if host, ram := c.machine.host(pa); ram {
+		c.journal.before(host, pa&0xfff, int(n))
 		host.modify(pa&0xfff, n, locked, f)
 		c.wrote(pa, uint64(n))
 		return true

@@ -55,7 +55,7 @@ func flatCPU(t testing.TB, code []byte) *CPU {
 	require.NoError(t, mem.AddRAM(0, flatRAM))
 	t.Cleanup(func() { require.NoError(t, mem.Close()) })
 	m := NewMachine(mem, stillClock{})
-	c, err := m.NewCPU(CPUConfig{CPUs: 1, APIC: idleAPIC{}})
+	c, err := newTestCPU(m, CPUConfig{CPUs: 1, APIC: idleAPIC{}})
 	require.NoError(t, err)
 	require.NoError(t, mem.WriteAt(code, flatCode))
 	for _, e := range [][2]uint64{{flatPages, flatPages + 0x1000}, {flatPages + 0x1000, flatPages + 0x2000}} {

@@ -24,6 +24,9 @@ type block struct {
 	chain *block        // in its bucket
 	page  *block        // in its page
 	tail  *block        // in the page of its last bytes, if it crosses
+
+	// Of its translations: how often it was interpreted, the first unit, and what both count for.
+	runs, unit, flush uint32
 }
 
 // dead is the key of a dropped block.
@@ -91,6 +94,9 @@ func (c *CPU) room() *chunk {
 func (c *CPU) dropAll() {
 	k := &c.cache
 	c.stats.flushes.Add(1)
+	if c.translation != nil {
+		c.translation.forget()
+	}
 	clear(k.buckets)
 	for pa := range k.pages {
 		c.disown(pa)

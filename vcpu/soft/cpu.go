@@ -8,6 +8,7 @@ import (
 	"gvmm/vcpu"
 	"gvmm/vcpu/soft/decode"
 	"gvmm/vcpu/soft/float"
+	"gvmm/vcpu/soft/jit"
 	"gvmm/vcpu/soft/simd"
 )
 
@@ -151,6 +152,12 @@ type CPU struct {
 	shutdown bool          // a triple fault
 	trap     uint64        // DR6 bits of breakpoints that the instruction under way met
 	sipi     atomic.Uint32 // vector of the last start-up interrupt
+
+	translation *translation // nil: the interpreter alone
+	control     jit.Control  // of translated code
+	journal     *journal     // of what is written the slow way, or nil
+	native      int64        // instructions that it executed
+	raised      bool         // an exception since translated was entered: who schedules is asked
 }
 
 // x87State is the x87 and MMX state: physical registers, the top of stack in status

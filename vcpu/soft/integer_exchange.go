@@ -121,6 +121,7 @@ func (c *CPU) cmpxchg16b(in *decode.Inst) bool {
 			return false
 		}
 		if host, ram := c.machine.host(pa); ram {
+			c.journal.before(host, pa&0xfff, 16)
 			low, high, done = host.compareAndSwap16(pa&0xfff, c.r[rax], c.r[rdx], c.r[rbx], c.r[rcx])
 			c.wrote(pa, 16)
 		} else {

@@ -268,7 +268,7 @@ func TestLockedInstructionsAreAtomic(t *testing.T) {
 	for name, code := range tests {
 		t.Run(name, func(t *testing.T) {
 			first := flatCPU(t, code)
-			second, err := first.machine.NewCPU(CPUConfig{ID: 1, CPUs: 2, APIC: idleAPIC{}})
+			second, err := newTestCPU(first.machine, CPUConfig{ID: 1, CPUs: 2, APIC: idleAPIC{}})
 			require.NoError(t, err)
 			second.waitSIPI = false
 			second.cr0, second.cr3, second.cr4, second.efer = first.cr0, first.cr3, first.cr4, first.efer

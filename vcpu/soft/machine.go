@@ -189,6 +189,8 @@ type CPUConfig struct {
 	// Seed is what RDRAND's numbers come from where time is virtual.
 	Seed  uint64
 	Trace Tracer
+	// JIT translates hot blocks to host code; NewCPU fails with jit.ErrHost on a host that cannot execute it. JITAuto is JITOff.
+	JIT vcpu.JIT
 }
 
 // Timers are devices that fire by the clock.
@@ -217,6 +219,9 @@ func (m *Machine) NewCPU(config CPUConfig) (*CPU, error) {
 	c.sleeping.Store(true)
 	c.cache.init()
 	c.powerOn()
+	if err := c.startTranslating(config.JIT); err != nil {
+		return nil, err
+	}
 	next := append(append([]*CPU(nil), old...), c)
 	m.cpus.Store(&next)
 	return c, nil

@@ -1,5 +1,7 @@
 package soft
 
+import "math/rand/v2"
+
 // access is the kind of a memory access; 0 is a read with the rights of the
 // current CPL.
 type access uint8
@@ -247,12 +249,22 @@ type flush struct {
 	pages      [tlbTables][tlbSize]tlbPage
 }
 
-// noPage is a page address that no look-up in slot i asks for.
-func noPage(i int) uint64 { return uint64(i^1) << 12 }
+// noPage is a page address that no look-up in slot i asks for. Translated code looks into the slot that it used last
+// before it knows the address's own: for its sake the address is not canonical, and nobody can guess it.
+func noPage(i int) uint64 { return nowhere | uint64(i^1)<<12 }
+
+// nowhere is what all noPages have in common.
+var nowhere = func() uint64 {
+	const notCanonical, page = 1 << 62, 1<<12*tlbSize - 1
+	return notCanonical | rand.Uint64()>>2&^page
+}()
+
+// nothing is the memory of entries without a page.
+var nothing [4096]byte
 
 // clear empties an entry.
 func (e *tlbEntry) clear(i int) {
-	*e = tlbEntry{read: noPage(i), write: noPage(i), fetch: noPage(i)}
+	*e = tlbEntry{read: noPage(i), write: noPage(i), fetch: noPage(i), hostPage: hostAt(nothing[:], 0)}
 }
 
 // flushTLB drops all translations, or all but global ones.

@@ -88,7 +88,7 @@ func newNativeRig(t testing.TB, wide bool) *nativeRig {
 		put(5, i, uint64(rigCode+i*4096)|inner&^pteW)
 	}
 	m := NewMachine(mem, frozenClock{})
-	c, err := m.NewCPU(CPUConfig{CPUs: 1, APIC: quietAPIC{}})
+	c, err := newTestCPU(m, CPUConfig{CPUs: 1, APIC: quietAPIC{}})
 	require.NoError(t, err)
 	c.cr0 = cr0PE | cr0ET | cr0NE | cr0WP | cr0AM | cr0PG | cr0MP
 	c.cr4 = cr4PAE | cr4OSFXSR | cr4OSXMMEXCPT
@@ -142,7 +142,7 @@ func (r *nativeRig) loop(c *difftest.Case, host *difftest.Result) (out difftest.
 			if p.one() { // POPF set TF
 				return true
 			}
-		} else if p.loop(); !p.shutdown {
+		} else if p.blocks(); !p.shutdown {
 			return true
 		}
 		p.shutdown = false

@@ -11,7 +11,7 @@ import (
 	"gvmm/vcpu/soft/decode"
 )
 
-// quantum is how many instructions run between two looks at the clock.
+// quantum is how many instructions the interpreter runs between two looks at the clock.
 const quantum = 4096
 
 // Run implements vcpu.CPU.
@@ -63,8 +63,9 @@ func (c *CPU) Slice(n int64) error {
 			break
 		}
 		if c.budget <= 0 {
-			c.grant(quantum)
+			c.grant(c.quantum())
 			c.stats.retired.Store(c.Retired())
+			c.stats.native.Store(uint64(c.native))
 			c.tick()
 		}
 		if p := c.pending.Load() &^ c.ignore; p != 0 || c.halted || c.waitSIPI {
@@ -74,12 +75,32 @@ func (c *CPU) Slice(n int64) error {
 				continue
 			}
 		}
-		c.loop()
+		c.blocks()
 		if c.shutdown {
 			return c.failure("triple fault")
 		}
+		if c.translation != nil && c.translation.check != nil && c.translation.check.failed != nil {
+			return c.translation.check.failed
+		}
 	}
 	return c.debugStop()
+}
+
+// blocks runs blocks by the engine that there is, until something wants to be looked at.
+func (c *CPU) blocks() {
+	if c.translation != nil {
+		c.translated()
+	} else {
+		c.loop()
+	}
+}
+
+// quantum is how many instructions run between two looks at the clock.
+func (c *CPU) quantum() int64 {
+	if c.translation != nil && !c.config.Virtual {
+		return translatedQuantum
+	}
+	return quantum
 }
 
 func (c *CPU) retire(n int) { c.budget -= int64(n) }
@@ -98,6 +119,7 @@ func (c *CPU) Retired() uint64 { return c.limit - uint64(c.budget) }
 // except delivers what c.fault holds.
 func (c *CPU) except() {
 	c.smc = false
+	c.raised = true
 	if c.debug != nil && c.debugFault() {
 		return
 	}
@@ -431,4 +453,4 @@ func (c *CPU) failure(what string) error {
 func (c *CPU) Exits(e *vcpu.Exits) { e.Add(&c.exits) }
 
 // Close implements vcpu.CPU.
-func (c *CPU) Close() error { return nil }
+func (c *CPU) Close() error { return c.stopTranslating() }

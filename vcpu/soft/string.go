@@ -164,6 +164,15 @@ func (c *CPU) bulk(in *decode.Inst, count uint64) uint64 {
 	if !ok {
 		return 0
 	}
+	var from uint64
+	if in.Op == decode.MOVS {
+		if from, ok = c.linear(in.Seg, si, size, false); !ok || !c.cached(from, 0) {
+			return 0
+		}
+	}
+	if !c.cached(to, accessWrite) {
+		return 0
+	}
 	e := &c.tlb[to>>12&(tlbSize-1)]
 	if to-e.write > 4096-size {
 		return 0
@@ -174,10 +183,6 @@ func (c *CPU) bulk(in *decode.Inst, count uint64) uint64 {
 		spread(dst, int(n))
 		c.set(rdi, in.Addr, di+size)
 		return room
-	}
-	from, ok := c.linear(in.Seg, si, size, false)
-	if !ok {
-		return 0
 	}
 	s := &c.tlb[from>>12&(tlbSize-1)]
 	if from-s.read > 4096-size {
@@ -199,6 +204,17 @@ func (c *CPU) bulk(in *decode.Inst, count uint64) uint64 {
 	c.set(rsi, in.Addr, si+size)
 	c.set(rdi, in.Addr, di+size)
 	return room
+}
+
+// cached has the TLB hold the page of an access, if it can: how much bulk does must not depend on what was there before.
+// It is false for an access that faults, which who does it by elements will raise.
+func (c *CPU) cached(la uint64, a access) bool {
+	e := &c.tlb[la>>12&(tlbSize-1)]
+	if a == 0 && la-e.read < 4096 || a != 0 && la-e.write < 4096 {
+		return true
+	}
+	_, ok := c.translate(la, a)
+	return ok
 }
 
 // pageOffset is where in its page a segment's offset lies.

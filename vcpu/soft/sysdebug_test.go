@@ -353,7 +353,7 @@ func TestResetAndStartUp(t *testing.T) {
 	require.Equal(t, decode.Mode16, c.mode)
 	require.False(t, c.waitSIPI)
 
-	other, err := c.machine.NewCPU(CPUConfig{ID: 1, CPUs: 2, APIC: r.apic})
+	other, err := newTestCPU(c.machine, CPUConfig{ID: 1, CPUs: 2, APIC: r.apic})
 	require.NoError(t, err)
 	require.True(t, other.waitSIPI)
 	other.SIPI(0x12)

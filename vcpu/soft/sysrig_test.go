@@ -141,7 +141,7 @@ func newSysRig(t testing.TB) *sysRig {
 	r.apic = &sysAPIC{msr: map[uint32]uint64{msrAPICBase: 0xfee00900, msrTSCDeadline: 0, 0x808: 0}}
 	r.out = &sysHandler{wrote: map[uint16]uint64{}, msr: map[uint32]uint64{0x1234: 77}}
 	m := NewMachine(mem, r.clock)
-	c, err := m.NewCPU(CPUConfig{CPUs: 1, APIC: r.apic, UINTR: true, BusHz: 25e6})
+	c, err := newTestCPU(m, CPUConfig{CPUs: 1, APIC: r.apic, UINTR: true, BusHz: 25e6})
 	require.NoError(t, err)
 	c.handler = r.out
 	c.sleeping.Store(false)

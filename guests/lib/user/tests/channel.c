@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Channels between threads and processes, and sleeping receivers. */
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -191,6 +192,57 @@ static void waiting_ends_in_time_and_not_masked(void)
 	CHECK_EQUAL(uintr_receiver_stop(), 0);
 }
 
+#ifndef UINTR_MODEL /* its signals restart calls */
+struct waker {
+	int fd;
+	atomic_bool woken;
+};
+
+static void *wakes(void *context)
+{
+	struct waker *w = context;
+	int index = uintr_channel_open(w->fd);
+
+	CHECK(index >= 0);
+	while (!w->woken) {
+		uintr_send(index);
+		usleep(2000);
+	}
+	CHECK_EQUAL(uintr_channel_close(index), 0);
+	return NULL;
+}
+
+/* With a WAITING flag an interrupt ends any call in which the receiver blocks. */
+static void blocked_calls_end(unsigned flag)
+{
+	volatile long got = 0;
+	struct waker w = {0};
+	pthread_t thread;
+	int pipes[2];
+	char byte;
+
+	CHECK_EQUAL(pipe(pipes), 0);
+	CHECK_EQUAL(uintr_receiver_start(flag), 0);
+	CHECK_EQUAL(uintr_attach(6, count, (void *)&got), 6);
+	w.fd = uintr_channel_create(6);
+	CHECK(w.fd >= 0);
+	CHECK_EQUAL(pthread_create(&thread, NULL, wakes, &w), 0);
+	for (int i = 0; i < 20; i++) {
+		long before = got;
+
+		CHECK_EQUAL(read(pipes[0], &byte, 1), -1);
+		CHECK_EQUAL(errno, EINTR);
+		CHECK(got > before);
+	}
+	w.woken = true;
+	pthread_join(thread, NULL);
+	CHECK_EQUAL(uintr_receiver_stop(), 0);
+	close(w.fd);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+#endif
+
 /* All 256 targets of a process, and not one more. */
 static void targets_are_256(void)
 {
@@ -215,6 +267,10 @@ int main(void)
 	targets_are_256();
 	waiting_ends_in_time_and_not_masked();
 	children_inherit_indices_not_receivers();
+#ifndef UINTR_MODEL
+	blocked_calls_end(UINTR_WAITING_RECEIVER);
+	blocked_calls_end(UINTR_WAITING_SENDER);
+#endif
 	threads_ping_each_other();
 	processes_ping_each_other();
 	puts("ok channel");

@@ -183,7 +183,7 @@ static void registers_are_kept(void)
 	b.fd = uintr_channel_create(1);
 	CHECK(b.fd >= 0);
 	CHECK_EQUAL(pthread_create(&peer, NULL, beating, &b), 0);
-	while (beats < 500) {
+	while (beats < 200) {
 		CHECK(harmonic(2000) == want);
 		rounds++;
 	}
