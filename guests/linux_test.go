@@ -31,6 +31,17 @@ func TestExperimentsLoseNothingOnThisKernel(t *testing.T) {
 	}
 }
 
+func TestEveryProgramCompiles(t *testing.T) {
+	programs := LinuxPrograms()
+	require.Contains(t, programs, "aio")
+	paths, err := CompileLinux(t.Context(), folder(), t.TempDir(), programs, func(int) {})
+	require.NoError(t, err)
+	require.Len(t, paths, len(programs))
+	for _, path := range paths {
+		require.FileExists(t, path)
+	}
+}
+
 func TestExperimentsRefuseOptionsThatTheyDoNotKnow(t *testing.T) {
 	path, err := BuildLinux(t.TempDir(), "flip")
 	require.NoError(t, err)
