@@ -20,9 +20,12 @@ const (
 	Kexec   = "kexec"   // runs another kernel in this one's place
 )
 
+// libraries are the folders of lib whose sources a program is linked with, besides the library for user interrupts.
+var libraries = map[string][]string{VFIOBlk: {"storage"}}
+
 //go:embed linux/programs/*.c linux/programs/*.h
 //go:embed linux/uintr/*.c linux/uintr/*.h linux/uintr/*.S linux/uintr/Kbuild linux/uintr/Makefile linux/uintr/tests/*.c linux/uintr/tests/*.h
-//go:embed lib/user/*.c lib/user/*.h lib/user/*.S lib/user/Makefile
+//go:embed lib/*.h lib/user/*.c lib/user/*.h lib/user/*.S lib/user/Makefile lib/storage/*.c lib/storage/*.h
 var sources embed.FS
 
 // LinuxSources are what Linux guests with user interrupts get: the driver, in linux/uintr, the programs, in
@@ -73,7 +76,15 @@ func compileLinux(ctx context.Context, root, library, program, out string) error
 	if generalRegistersOnly[program] {
 		flags = append(flags, "-mgeneral-regs-only", "-minline-all-stringops")
 	}
-	flags = append(flags, "-I", filepath.Join(root, "lib", "user"), "-o", out, filepath.Join(root, "linux", "programs", program+".c"), filepath.Join(library, "libuintr-user.a"))
+	flags = append(flags, "-I", filepath.Join(root, "lib", "user"), "-o", out, filepath.Join(root, "linux", "programs", program+".c"))
+	for _, l := range libraries[program] {
+		sources, err := filepath.Glob(filepath.Join(root, "lib", l, "*.c"))
+		if err != nil {
+			return fmt.Errorf("guests: compiling %s: %w", program, err)
+		}
+		flags = append(flags, sources...)
+	}
+	flags = append(flags, filepath.Join(library, "libuintr-user.a"))
 	cmd := exec.CommandContext(ctx, gcc, flags...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	text, err := cmd.CombinedOutput()

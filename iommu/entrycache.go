@@ -97,7 +97,7 @@ func (u *Unit) readEntry(t *tables, index uint32) (e spec.IRTE, reason spec.Reas
 	if err != nil {
 		return e, spec.TableUnreadable
 	}
-	e = spec.IRTE{Lo: lo, Hi: hi}
+	e = t.adopt(spec.IRTE{Lo: lo, Hi: hi})
 	switch {
 	case !e.Present():
 		return e, spec.EntryNotPresent

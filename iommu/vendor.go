@@ -157,6 +157,15 @@ func (u *Unit) Pools() []spec.Pool { return slices.Clone(u.live.Load().pools) }
 // admits reports whether a requester of the domain may post to the UPID at pda: it must be in a pool of that domain, and no part of the table that
 // says who may post.
 func (t *tables) admits(pda uint64, domain uint16) bool {
+	p, found := t.pool(pda)
+	if !found || p.Domain != domain {
+		return false
+	}
+	return pda-t.irta.Base() >= uint64(t.irta.Entries())*spec.IRTEBytes // both are aligned to a UPID, so it is in or out as a whole
+}
+
+// pool finds the pool that the descriptor at pda is in.
+func (t *tables) pool(pda uint64) (p spec.Pool, found bool) {
 	i, found := slices.BinarySearchFunc(t.pools, pda, func(p spec.Pool, pda uint64) int {
 		switch {
 		case pda < p.Base:
@@ -167,8 +176,20 @@ func (t *tables) admits(pda uint64, domain uint16) bool {
 			return 0
 		}
 	})
-	if !found || t.pools[i].Domain != domain {
-		return false
+	if !found {
+		return p, false
 	}
-	return pda-t.irta.Base() >= uint64(t.irta.Entries())*spec.IRTEBytes // both are aligned to a UPID, so it is in or out as a whole
+	return t.pools[i], true
+}
+
+// adopt is e as it is meant: an entry that posts to a descriptor in a pool posts to a UPID, whether it says so by UPM or not. A kernel that knows
+// posted entries only can write those (`iommu.md §2.5`).
+func (t *tables) adopt(e spec.IRTE) spec.IRTE {
+	if !t.userPosted || !e.Posted() || e.UserPosted() {
+		return e
+	}
+	if _, found := t.pool(e.PDA()); found {
+		return e.WithUPM()
+	}
+	return e
 }

@@ -15,10 +15,10 @@ func TestVendorPageIdentifiesItself(t *testing.T) {
 	p := make([]byte, 4)
 	r.ReadMMIO(vendor, p)
 	require.Equal(t, "UPMI", string(p))
-	require.Equal(t, uint32(1), r.read32(vendor+4))
+	require.Equal(t, uint32(2), r.read32(vendor+4))
 	require.Zero(t, r.read64(vendor+spec.VendorRegControl), "UPM_EN is 0 at reset")
 	r.write64(vendor, ^uint64(0))
-	require.Equal(t, uint64(1<<32|spec.VendorMagic), r.read64(vendor))
+	require.Equal(t, uint64(2<<32|spec.VendorMagic), r.read64(vendor))
 }
 
 func TestVendorPageAbsentWithoutUserPostedInterrupts(t *testing.T) {

@@ -128,6 +128,9 @@ func NewUserPosted(vector uint8, pda uint64, urgent bool, sid uint16) IRTE {
 // WithFPD keeps faults of the entry from being recorded.
 func (e IRTE) WithFPD() IRTE { e.Lo |= irteFPD; return e }
 
+// WithUPM makes a posted entry a user-posted one.
+func (e IRTE) WithUPM() IRTE { e.Lo |= irteUPM; return e }
+
 // WithLogical makes DST a logical destination.
 func (e IRTE) WithLogical() IRTE { e.Lo |= irteDM; return e }
 

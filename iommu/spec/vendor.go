@@ -20,12 +20,15 @@ import "encoding/binary"
 //	38 suppressed 64 RO  posts whose receiver suppresses notifications
 //	40 refused    64 RO  interrupt requests dropped with a fault
 //
+// From version 2 on, a posted entry whose descriptor is in a pool in force is user-posted while UPM_EN is 1, though its bit UPM is 0: a kernel that
+// knows posted entries only, as Linux does by irq_set_vcpu_affinity, aims a device at a UPID by them.
+//
 // LOAD copies the table, judges the copy, and puts it in force as a whole before the write completes: later changes of the table in memory mean
 // nothing until the next LOAD. A table is refused if it is not in RAM or too long, if an entry uses reserved bytes, is empty, misaligned or not
 // wholly in one piece of RAM, or if two pools, or a pool and the table itself, overlap.
 const (
 	VendorMagic   = 0x494D_5055
-	VendorVersion = 1
+	VendorVersion = 2
 
 	VendorRegMagic      = 0x00
 	VendorRegControl    = 0x08

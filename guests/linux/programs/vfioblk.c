@@ -1,281 +1,256 @@
 // SPDX-License-Identifier: Apache-2.0
-// A user program that drives a virtio disk (virtio 1.3 §2.7, §4.1, §5.2) through vfio-pci: rings and buffers are
-// at IOVAs that it maps itself, and each completion comes through the kernel, by an eventfd. It is the control of
-// completions that are posted to a user program.
+// A user program that drives a virtio disk by guests/lib/storage: vfio-pci lends it the function, rings and buffers
+// are at IOVAs. Completions come by an eventfd, by user interrupts, or are polled for.
 //
-//	vfioblk GROUP FUNCTION OUTPUT   the whole disk into a file
-//	vfioblk GROUP FUNCTION stray    one request into memory that is not mapped: the disk must not answer
+//	vfioblk GROUP FUNCTION OUTPUT [WORD...]       the whole disk into a file
+//	vfioblk GROUP FUNCTION write INPUT [WORD...]  a file onto the disk, flushed
+//	vfioblk GROUP FUNCTION stray                  one request into memory that is not mapped: the disk must not answer
+//	vfioblk GROUP FUNCTION forever [WORD...]      reads without end, to be killed
+//
+// Words: queues=N, depth=N, batch=N (requests with one doorbell), wait=N (completions to wait for), split, plain (no
+// event index), poll (from the beginning), posted (user interrupts), busy (with posted: computes meanwhile, instead of
+// waiting), mark (says where it begins and ends, for who counts what it costs).
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/pci_regs.h>
-#include <linux/vfio.h>
-#include <poll.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <termios.h>
 #include <unistd.h>
+#include <x86gprintrin.h>
 
-enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, NEEDS_RESET = 64 };
-enum { VERSION_1 = 1 << (32 - 32), ACCESS_PLATFORM = 1 << (33 - 32) }; // in the features' upper half
-enum { NEXT = 1, WRITE = 2 };
-enum { SIZE = 64, DEPTH = 16, BLOCK = 4096, VECTORS = 2 };
+#include "../../lib/storage/internal.h"
+#include "../../lib/uintr.h"
 
-// IOVA is where the program's memory is for the disk: above 4 GiB, where no RAM is.
-static const uint64_t IOVA = 0x1200000000;
+enum { BLOCK = 4096, SECTORS = BLOCK / STORAGE_SECTOR };
+enum { NR_uintr_register_handler = 471, NR_uintr_vector_fd = 473 };
 
-struct common {
-	uint32_t device_feature_select, device_feature, driver_feature_select, driver_feature;
-	uint16_t msix_config, num_queues;
-	uint8_t status, generation;
-	uint16_t queue_select, queue_size, queue_msix_vector, queue_enable, queue_notify_off;
-	uint32_t queue_desc[2], queue_driver[2], queue_device[2];
-};
+static struct storage *disk;
+static struct storage_options options = { .depth = 16 };
+static unsigned batch = 1, wait_for = 1;
+static int posted, polled, busy, marked;
+static volatile int fired[STORAGE_MAX_QUEUES];
+static const char *posts = "no";
 
-// Everything that the disk reaches.
-static struct memory {
-	struct { uint64_t address; uint32_t length; uint16_t flags, next; } table[SIZE] __attribute__((aligned(4096)));
-	struct { uint16_t flags, idx, ring[SIZE], used_event; } avail __attribute__((aligned(4096)));
-	struct { uint16_t flags, idx; struct { uint32_t id, length; } ring[SIZE]; uint16_t avail_event; } used __attribute__((aligned(4096)));
-	struct { uint32_t type, reserved; uint64_t sector; } headers[DEPTH];
-	volatile uint8_t statuses[DEPTH];
-	uint8_t buffers[DEPTH][BLOCK] __attribute__((aligned(4096)));
-} *shared;
-
-static int device;
-static uint8_t *bar;
-static volatile struct common *common;
-static volatile uint64_t *capacity;
-static volatile uint16_t *doorbell;
-static uint8_t *notify;
-static uint32_t multiplier;
-static uint64_t config; // offset of configuration space in device
-
-static void fail(const char *what)
+static void fail(const char *what, const char *why)
 {
-	fprintf(stderr, "vfioblk: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "vfioblk: %s: %s\n", what, why);
 	exit(1);
 }
 
 static int check(int v, const char *what)
 {
 	if (v < 0)
-		fail(what);
+		fail(what, strerror(errno));
 	return v;
 }
 
-static uint64_t iova(const volatile void *p)
+static int must(int v, const char *what)
 {
-	return IOVA + ((const volatile uint8_t *)p - (uint8_t *)shared);
-}
-
-static uint32_t config_read(unsigned at, unsigned n)
-{
-	uint32_t v = 0;
-	check(pread(device, &v, n, config + at), "reading configuration space");
+	if (v < 0)
+		fail(what, storage_error());
 	return v;
 }
 
-// attach opens the group, its only member, and maps shared for it.
-static void attach(const char *group, const char *function)
-{
-	char path[64];
-	struct vfio_group_status status = { .argsz = sizeof status };
-	int container = check(open("/dev/vfio/vfio", O_RDWR), "/dev/vfio/vfio");
+static struct storage_queue *queues[STORAGE_MAX_QUEUES];
 
-	snprintf(path, sizeof path, "/dev/vfio/%s", group);
-	int fd = check(open(path, O_RDWR), path);
-	check(ioctl(fd, VFIO_GROUP_GET_STATUS, &status), "the group's status");
-	if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		fail("the group is not viable");
-	check(ioctl(fd, VFIO_GROUP_SET_CONTAINER, &container), "the group's container");
-	check(ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), "the container's IOMMU");
-	size_t bytes = (sizeof *shared + 4095) & ~4095ul;
-	shared = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (shared == MAP_FAILED)
-		fail("mmap");
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof map, .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (uintptr_t)shared, .iova = IOVA, .size = bytes,
-	};
-	check(ioctl(container, VFIO_IOMMU_MAP_DMA, &map), "mapping for DMA");
-	device = check(ioctl(fd, VFIO_GROUP_GET_DEVICE_FD, function), function);
+// The vector is the queue's number.
+__attribute__((interrupt, target("general-regs-only,uintr"))) static void handler(struct __uintr_frame *frame, unsigned long long vector)
+{
+	(void)frame;
+	fired[vector] = 1;
+	storage_interrupted(queues[vector]);
 }
 
-// find maps BAR 0 and finds the disk's structures in it.
-static void find(void)
+static void set_up(void)
 {
-	struct vfio_region_info info = { .argsz = sizeof info, .index = VFIO_PCI_CONFIG_REGION_INDEX };
-	check(ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info), "configuration space");
-	config = info.offset;
-	uint16_t command = config_read(PCI_COMMAND, 2) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	check(pwrite(device, &command, 2, config + PCI_COMMAND), "the command register");
-	info = (struct vfio_region_info){ .argsz = sizeof info, .index = VFIO_PCI_BAR0_REGION_INDEX };
-	check(ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info), "BAR 0");
-	bar = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, device, info.offset);
-	if (bar == MAP_FAILED)
-		fail("mapping BAR 0");
-	for (unsigned at = config_read(PCI_CAPABILITY_LIST, 1); at; at = config_read(at + 1, 1)) {
-		if (config_read(at, 1) != PCI_CAP_ID_VNDR)
-			continue;
-		uint8_t *structure = bar + config_read(at + 8, 4);
-		switch (config_read(at + 3, 1)) {
-		case 1:
-			common = (void *)structure;
-			break;
-		case 2:
-			notify = structure;
-			multiplier = config_read(at + 16, 4);
-			break;
-		case 4:
-			capacity = (void *)structure;
-			break;
+	const struct storage_info *info = storage_info(disk);
+
+	if (posted)
+		check(syscall(NR_uintr_register_handler, handler, 0), "registering a handler");
+	for (unsigned i = 0; i < info->queues; i++) {
+		struct storage_queue *q = queues[i] = storage_queue(disk, i);
+		storage_set_waiting(q, &(struct storage_waiting){ .batch = posted ? UINT_MAX : 0, .spins = polled ? UINT_MAX : 0 });
+		if (polled)
+			q->polling = true;
+		if (posted) {
+			int fd = check(syscall(NR_uintr_vector_fd, i, 0), "a vector");
+			posts = must(storage_post(q, fd), "posting") ? "device" : "kernel";
 		}
 	}
-	if (!common || !notify || !capacity)
-		fail("no virtio disk");
+	if (posted)
+		uintr_stui();
 }
 
-// interrupt returns the eventfd of the queue's vector.
-static int interrupt(void)
+static void report(const char *what)
 {
-	union {
-		struct vfio_irq_set set;
-		uint8_t room[sizeof(struct vfio_irq_set) + VECTORS * sizeof(int)];
-	} u = { .set = {
-		.argsz = sizeof u.room, .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-		.index = VFIO_PCI_MSIX_IRQ_INDEX, .count = VECTORS,
-	} };
-	int fds[VECTORS];
+	struct storage_counters sum = { 0 }, c;
 
-	for (int i = 0; i < VECTORS; i++)
-		fds[i] = check(eventfd(0, 0), "eventfd");
-	memcpy(u.set.data, fds, sizeof fds);
-	check(ioctl(device, VFIO_DEVICE_SET_IRQS, &u.set), "MSI-X");
-	return fds[1];
-}
-
-static void address(volatile uint32_t *at, const volatile void *p)
-{
-	at[0] = iova(p);
-	at[1] = iova(p) >> 32;
-}
-
-static void start(void)
-{
-	common->status = 0;
-	while (common->status)
-		;
-	common->status = ACKNOWLEDGE | DRIVER;
-	common->driver_feature_select = 0;
-	common->driver_feature = 0;
-	common->driver_feature_select = 1;
-	common->driver_feature = VERSION_1 | ACCESS_PLATFORM;
-	common->status = ACKNOWLEDGE | DRIVER | FEATURES_OK;
-	if (!(common->status & FEATURES_OK))
-		fail("the disk refuses the features");
-	common->queue_select = 0;
-	common->queue_size = SIZE;
-	common->queue_msix_vector = 1;
-	if (common->queue_msix_vector != 1)
-		fail("the disk refuses the vector");
-	address(common->queue_desc, shared->table);
-	address(common->queue_driver, &shared->avail);
-	address(common->queue_device, &shared->used);
-	doorbell = (uint16_t *)(notify + common->queue_notify_off * multiplier);
-	common->queue_enable = 1;
-	common->status = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
-}
-
-// submit reads a block into a slot's buffer, which is at an IOVA.
-static void submit(int slot, uint64_t block, uint64_t buffer)
-{
-	int head = 3 * slot;
-
-	shared->headers[slot].type = 0;
-	shared->headers[slot].sector = block * (BLOCK / 512);
-	shared->statuses[slot] = 0xff;
-	shared->table[head].address = iova(&shared->headers[slot]);
-	shared->table[head].length = 16;
-	shared->table[head].flags = NEXT;
-	shared->table[head].next = head + 1;
-	shared->table[head + 1].address = buffer;
-	shared->table[head + 1].length = BLOCK;
-	shared->table[head + 1].flags = NEXT | WRITE;
-	shared->table[head + 1].next = head + 2;
-	shared->table[head + 2].address = iova(&shared->statuses[slot]);
-	shared->table[head + 2].length = 1;
-	shared->table[head + 2].flags = WRITE;
-	shared->avail.ring[shared->avail.idx % SIZE] = head;
-	__atomic_store_n(&shared->avail.idx, (uint16_t)(shared->avail.idx + 1), __ATOMIC_RELEASE);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	*doorbell = 0;
-}
-
-// read_all copies the disk to a file.
-static void read_all(int event, const char *path)
-{
-	int out = check(open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600), path);
-	uint64_t blocks = *capacity / (BLOCK / 512), next = 0, done = 0, wakes = 0, interrupts = 0, at[DEPTH];
-	uint16_t last = 0;
-
-	for (int slot = 0; slot < DEPTH && next < blocks; slot++) {
-		at[slot] = next++;
-		submit(slot, at[slot], iova(shared->buffers[slot]));
+	for (unsigned i = 0; i < storage_info(disk)->queues; i++) {
+		storage_count(storage_queue(disk, i), &c);
+		sum.completed += c.completed;
+		sum.interrupts += c.interrupts;
+		sum.doorbells += c.doorbells;
+		sum.blocked += c.blocked;
+		sum.polls += c.polls;
+		sum.switches += c.switches;
 	}
-	while (done < blocks) {
-		uint64_t count;
-		if (read(event, &count, sizeof count) != sizeof count)
-			fail("eventfd");
-		wakes++;
-		interrupts += count;
-		while (last != __atomic_load_n(&shared->used.idx, __ATOMIC_ACQUIRE)) {
-			int slot = shared->used.ring[last++ % SIZE].id / 3;
-			if (shared->statuses[slot] != 0)
-				fail("a request failed");
-			if (pwrite(out, shared->buffers[slot], BLOCK, at[slot] * BLOCK) != BLOCK)
-				fail(path);
-			done++;
-			if (next < blocks) {
-				at[slot] = next++;
-				submit(slot, at[slot], iova(shared->buffers[slot]));
+	printf("vfio %s %lu interrupts %lu\n", what, sum.completed, sum.interrupts);
+	printf("vfio doorbells %lu blocked %lu polls %lu switches %lu queues %u %s posts %s\n", sum.doorbells, sum.blocked, sum.polls,
+	       sum.switches, storage_info(disk)->queues, storage_info(disk)->packed ? "packed" : "split", posts);
+	if (sum.interrupts > sum.completed)
+		fail(what, "more interrupts than completions");
+}
+
+// wait_for_some waits for completions, or computes until they interrupt.
+static void wait_for_some(struct storage_queue *q)
+{
+	if (!busy) {
+		must(storage_wait(q, wait_for, -1), "waiting");
+		return;
+	}
+	unsigned n = storage_open_requests(q) < wait_for ? storage_open_requests(q) : wait_for;
+	fired[q->index] = 0;
+	if ((unsigned)must(storage_arm(q, n), "arming") < n)
+		while (!fired[q->index])
+			__builtin_ia32_pause();
+}
+
+static void mark(const char *where)
+{
+	if (!marked)
+		return;
+	printf("mark %s\n", where);
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+}
+
+// run moves blocks [0, count) between the disk and a file, or reads without end; a request's name is its buffer and block.
+static void run(enum storage_operation op, int file, const char *path, uint64_t count)
+{
+	unsigned owned = storage_info(disk)->queues, depth = storage_info(disk)->depth;
+	uint8_t *buffers = storage_alloc(disk, (size_t)owned * depth * BLOCK, BLOCK);
+	unsigned *spare = calloc(owned * depth, sizeof *spare), spares[STORAGE_MAX_QUEUES];
+	uint64_t next = 0, done = 0;
+
+	if (!buffers || !spare)
+		fail("buffers", storage_error());
+	for (unsigned i = 0; i < owned; i++)
+		for (spares[i] = 0; spares[i] < depth; spares[i]++)
+			spare[i * depth + spares[i]] = i * depth + spares[i];
+	mark("begin");
+	while (done < count) {
+		for (unsigned i = 0; i < owned; i++) {
+			struct storage_queue *q = queues[i];
+			struct storage_completion c[16];
+			struct storage_request *r;
+			while (next < count && spares[i] && (r = storage_next(q))) {
+				unsigned b = spare[i * depth + --spares[i]];
+				uint8_t *buffer = buffers + (size_t)b * BLOCK;
+				uint64_t block = file < 0 ? next % (storage_info(disk)->sectors / SECTORS) : next;
+				if (op == STORAGE_WRITE && pread(file, buffer, BLOCK, block * BLOCK) != BLOCK)
+					fail(path, "too short");
+				storage_prepare(r, op, buffer, BLOCK, block * SECTORS, (uint64_t)b << 40 | block);
+				next++;
+				if (q->prepared == batch)
+					must(storage_submit(q), "submitting");
 			}
+			must(storage_submit(q), "submitting");
+			wait_for_some(q);
+			for (int n; (n = must(storage_reap(q, c, 16), "reaping")) > 0;)
+				for (int j = 0; j < n; j++) {
+					uint64_t b = c[j].name >> 40, block = c[j].name & (BIT(40) - 1);
+					if (c[j].result != BLOCK)
+						fail("a request", strerror(-c[j].result));
+					if (op == STORAGE_READ && file >= 0 && pwrite(file, buffers + b * BLOCK, BLOCK, block * BLOCK) != BLOCK)
+						fail(path, strerror(errno));
+					spare[i * depth + spares[i]++] = b;
+					done++;
+				}
 		}
 	}
-	close(out);
-	printf("vfio completions %lu interrupts %lu\n", done, interrupts);
-	if (wakes > interrupts || interrupts > done)
-		fail("more interrupts than completions");
+	mark("end");
 }
 
-// stray has the disk write beside what is mapped for it, once.
-static void stray(int event)
+static void flush(void)
 {
-	struct pollfd p = { .fd = event, .events = POLLIN };
+	struct storage_queue *q = queues[0];
+	struct storage_completion c;
 
-	submit(0, 0, IOVA + (64ul << 20));
-	for (int i = 0; i < 100 && !(common->status & NEEDS_RESET); i++)
-		poll(&p, 1, 20);
-	printf("vfio stray used %u status %s\n", shared->used.idx, common->status & NEEDS_RESET ? "needs reset" : "running");
+	storage_flush(storage_next(q), 0);
+	must(storage_submit(q), "flushing");
+	must(storage_wait(q, 1, -1), "flushing");
+	if (storage_reap(q, &c, 1) != 1 || c.result < 0)
+		fail("flushing", strerror(-c.result));
+}
+
+// stray has the disk write beside what is mapped for it, once: the library is told that a page is registered which is not.
+static void stray(void)
+{
+	static uint8_t page[BLOCK] __attribute__((aligned(BLOCK)));
+	struct storage_queue *q = queues[0];
+
+	disk->regions[STORAGE_MAX_REGIONS - 1] = (struct region){ page, sizeof page, 0x1200000000 + (64ul << 20) };
+	storage_read(storage_next(q), page, BLOCK, 0, 0);
+	must(storage_submit(q), "submitting");
+	int n = storage_wait(q, 1, 2000);
+	printf("vfio stray used %d status %s\n", n > 0 ? n : 0, storage_failed(disk) ? "needs reset" : "running");
+	disk->regions[STORAGE_MAX_REGIONS - 1].bytes = 0;
+}
+
+static void words(char **w)
+{
+	for (; *w; w++) {
+		if (sscanf(*w, "queues=%u", &options.queues) == 1 || sscanf(*w, "depth=%u", &options.depth) == 1 ||
+		    sscanf(*w, "batch=%u", &batch) == 1 || sscanf(*w, "wait=%u", &wait_for) == 1)
+			continue;
+		if (!strcmp(*w, "split"))
+			options.split = true;
+		else if (!strcmp(*w, "plain"))
+			options.no_event_index = true;
+		else if (!strcmp(*w, "poll"))
+			polled = 1;
+		else if (!strcmp(*w, "posted"))
+			posted = 1;
+		else if (!strcmp(*w, "busy"))
+			busy = 1;
+		else if (!strcmp(*w, "mark"))
+			marked = 1;
+		else
+			fail(*w, "not a word of vfioblk");
+	}
 }
 
 int main(int argc, char **argv)
 {
-	if (argc != 4) {
-		fprintf(stderr, "vfioblk GROUP FUNCTION OUTPUT|stray\n");
+	if (argc < 4 || (!strcmp(argv[3], "write") && argc < 5)) {
+		fprintf(stderr, "vfioblk GROUP FUNCTION OUTPUT|write INPUT|stray|forever [WORD...]\n");
 		return 2;
 	}
-	attach(argv[1], argv[2]);
-	find();
-	int event = interrupt();
-	start();
-	if (strcmp(argv[3], "stray") == 0)
-		stray(event);
-	else
-		read_all(event, argv[3]);
-	common->status = 0;
+	const char *what = argv[3];
+	words(argv + (!strcmp(what, "write") ? 5 : 4));
+	if (busy && !posted)
+		fail("busy", "needs posted");
+	must(storage_open(&disk, argv[1], argv[2], &options), "opening the disk");
+	set_up();
+	uint64_t blocks = storage_info(disk)->sectors / SECTORS;
+	if (!strcmp(what, "stray")) {
+		stray();
+	} else if (!strcmp(what, "forever")) {
+		puts("vfio forever");
+		fflush(stdout);
+		run(STORAGE_READ, -1, "", UINT64_MAX);
+	} else if (!strcmp(what, "write")) {
+		run(STORAGE_WRITE, check(open(argv[4], O_RDONLY), argv[4]), argv[4], blocks);
+		flush();
+		report("written");
+	} else {
+		run(STORAGE_READ, check(open(what, O_WRONLY | O_CREAT | O_TRUNC, 0600), what), what, blocks);
+		report("completions");
+	}
+	storage_close(disk);
 	return 0;
 }

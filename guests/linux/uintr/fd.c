@@ -14,7 +14,6 @@ static int vector_release(struct inode *inode, struct file *file)
 {
 	struct uintr_vector *v = file->private_data;
 
-	uintr_unbind_irq(v);
 	uintr_unbind_eventfd(v);
 	uintr_upid_put(v->upid);
 	kfree(v);
@@ -44,13 +43,8 @@ static long vector_ioctl(struct file *file, unsigned int command, unsigned long 
 			return uintr_bind_eventfd(v, fd);
 		uintr_unbind_eventfd(v);
 		return 0;
-	case UVECFD_BIND_IRQ:
-		if (get_user(fd, (int __user *)argument))
-			return -EFAULT;
-		if (fd >= 0)
-			return uintr_bind_irq(v, fd);
-		uintr_unbind_irq(v);
-		return 0;
+	case UVECFD_DEVICE_POSTS:
+		return uintr_device_posts(v);
 	}
 	return -ENOTTY;
 }

@@ -6,6 +6,7 @@
 #include <asm/processor.h>
 
 #include "uintr.h"
+#include "uposted.h"
 
 static bool resident;
 module_param(resident, bool, 0444);
@@ -15,6 +16,7 @@ static const struct {
 	int (*init)(void);
 	void (*exit)(void);
 } parts[] = {
+	{ uintr_posting_init, uintr_posting_exit },
 	{ uintr_cpu_init, uintr_cpu_exit },
 	{ uintr_wait_init, uintr_wait_exit },
 	{ uintr_receive_init, uintr_receive_exit },
@@ -22,7 +24,6 @@ static const struct {
 	{ uintr_uitt_init, uintr_uitt_exit },
 	{ uintr_emulate_init, uintr_emulate_exit },
 	{ uintr_fault_init, uintr_fault_exit },
-	{ uintr_device_init, uintr_device_exit },
 	{ uintr_entry_init, uintr_entry_exit },
 };
 

@@ -7,6 +7,7 @@
 #include <linux/wait.h>
 
 #include "uintr.h"
+#include "uposted.h"
 
 /* It holds the file, so that the queue it waits in stays. */
 struct uintr_binding {
@@ -14,6 +15,7 @@ struct uintr_binding {
 	struct uintr_vector *vector;
 	wait_queue_head_t *queue;
 	wait_queue_entry_t wait;
+	struct uintr_posting *posting;	/* the eventfd is a device's that posts by itself */
 	poll_table poll;
 };
 
@@ -36,6 +38,7 @@ static void enqueue(struct file *file, wait_queue_head_t *queue, poll_table *pol
 
 static void release(struct uintr_binding *b)
 {
+	uintr_posting_end(b->posting);
 	if (b->queue)
 		remove_wait_queue(b->queue, &b->wait);
 	fput(b->eventfd);
@@ -66,6 +69,7 @@ int uintr_bind_eventfd(struct uintr_vector *v, int fd)
 		/* What was signalled before counts too, as it does for who polls. */
 		if (vfs_poll(eventfd, &b->poll) & EPOLLIN)
 			uintr_post(v->upid, v->vector);
+		b->posting = uintr_posting_begin(v->upid, v->vector, eventfd);
 		v->bound = b;
 	}
 	mutex_unlock(&v->lock);
@@ -84,4 +88,14 @@ void uintr_unbind_eventfd(struct uintr_vector *v)
 	mutex_unlock(&v->lock);
 	if (b)
 		release(b);
+}
+
+bool uintr_device_posts(struct uintr_vector *v)
+{
+	bool posts;
+
+	mutex_lock(&v->lock);
+	posts = v->bound && uintr_posting_active(v->bound->posting);
+	mutex_unlock(&v->lock);
+	return posts;
 }

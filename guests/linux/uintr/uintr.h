@@ -84,7 +84,6 @@ struct uintr_vector {
 	u8 vector;
 	struct mutex lock;		/* of bound */
 	struct uintr_binding *bound;
-	struct uintr_device *device;	/* whose interrupt it is */
 };
 
 /* kernel.c: what the kernel does not export */
@@ -189,11 +188,7 @@ struct uintr_vector *uintr_vector_of(struct file *file);
 /* notify.c */
 int uintr_bind_eventfd(struct uintr_vector *v, int fd);
 void uintr_unbind_eventfd(struct uintr_vector *v);
+bool uintr_device_posts(struct uintr_vector *v);
 
-/* device.c */
-int uintr_bind_irq(struct uintr_vector *v, unsigned int irq);
-void uintr_unbind_irq(struct uintr_vector *v);
-int uintr_device_init(void);
-void uintr_device_exit(void);
 
 #endif

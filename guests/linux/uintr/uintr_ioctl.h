@@ -13,12 +13,10 @@
  * EINVAL if the descriptor is not an eventfd. */
 #define UVECFD_BIND_EVENTFD	_IOW('U', 0x40, int)
 
-/* On a uvecfd: the device interrupt with the number given in /proc/interrupts (an MSI or MSI-X vector that
- * its driver, vfio-pci say, requested) posts the vector, by the remapping unit, with no kernel in
- * between; its handler gets none. -1 ends that, as does closing. Needs CAP_SYS_RAWIO. EOPNOTSUPP: no unit can;
- * EINVAL: not a remapped interrupt; EBUSY: the uvecfd or the interrupt is bound already, or the
- * receiver to a device of another IOMMU domain. */
-#define UVECFD_BIND_IRQ		_IOW('U', 0x42, int)
+/* On a uvecfd: whether the eventfd that is bound is a device's that posts the vector itself, without
+ * the kernel: 1 or 0. A vfio device does if its interrupts go through a remapping unit that posts to
+ * user processes; then its interrupts signal the eventfd no more. */
+#define UVECFD_DEVICE_POSTS	_IO('U', 0x42)
 
 /* On a uvecfd: post the vector, by the kernel. */
 #define UVECFD_NOTIFY		_IO('U', 0x41)
