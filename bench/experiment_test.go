@@ -123,7 +123,10 @@ func TestAnArgumentThatTheGuestsShellWouldReadIsRefused(t *testing.T) {
 const imageFileEnv = "GVMM_IMAGE_FILE"
 
 // quick are arguments that have a program measure little.
-var quick = map[string][]string{"ipc": {"messages=20"}, "wake": {"samples=20"}, "flip": {"samples=3"}, "rings": {"requests=256"}, "storm": {"items=500"}}
+var quick = map[string][]string{
+	"ipc": {"messages=20"}, "wake": {"samples=20"}, "flip": {"samples=3"}, "rings": {"requests=256"}, "storm": {"items=500"},
+	"aio": {"reads=12", "tasks=24"},
+}
 
 func TestExperimentsRunInALinuxGuest(t *testing.T) {
 	image := os.Getenv(imageFileEnv)

@@ -162,5 +162,40 @@ none until the receiver, between two pieces of its work, has found nothing left.
 after 50 us. Spurious: interrupts that found nothing. A lost item is an error. Ratio: of items a second.`,
 }
 
+// AIO compares how a program that computes reads from a disk meanwhile.
+var AIO = &Experiment{
+	Name: "aio", Program: "aio", Title: "reads of 4 KiB, 4 MiB and 40 MiB mixed with work",
+	Labels: []string{"way"}, Control: "io_uring",
+	Values: aioValues(),
+	Claims: []Claim{
+		{Text: "io_uring+uintr to io_uring, total, times", Value: "total_ns", Of: []string{"io_uring+uintr"}, To: []string{"io_uring"}, AtLeast: 1 / 1.015,
+			Citation: "within 1.5 %"},
+		{Text: "io_uring+uintr to sync, sum of the latencies of 4 KiB, times", Value: "small_sum_ns", Of: []string{"io_uring+uintr"}, To: []string{"sync"},
+			AtLeast: 1 / 1.4, Citation: "at most 1.4 times as long"},
+	},
+	Picture: Picture{Value: "total_ns", Axis: "ns", Across: []string{"way"}, Panels: []Panel{
+		{Title: "total"}, {Title: "4 KiB, p50", Value: "small_p50_ns"},
+		{Title: "4 MiB, p50", Value: "medium_p50_ns"}, {Title: "40 MiB, p50", Value: "large_p50_ns"},
+	}},
+	Remark: `sync: pread, then work. io_uring: the kernel's thread submits, on another CPU; the program looks for completions between its
+tasks. io_uring+uintr: each completion is a user interrupt, whose handler takes it. Latency: from the submission to when
+the program has the completion; sum: of all reads of 4 KiB. Ratio: of the total.`,
+}
+
+func aioValues() []Value {
+	values := []Value{{Name: "total_ns", Header: "total", Unit: Nanoseconds}, {Name: "small_sum_ns", Header: "4 KiB sum", Unit: Nanoseconds}}
+	for _, c := range [][2]string{{"small", "4 KiB"}, {"medium", "4 MiB"}, {"large", "40 MiB"}} {
+		for _, q := range [][2]string{{"p50", " p50"}, {"min", " minimum"}, {"max", " maximum"}, {"p99", " p99"}} {
+			values = append(values, Value{
+				Name: c[0] + "_" + q[0] + "_ns", Header: c[1] + q[1], Unit: Nanoseconds, Optional: c[0] != "small", Hidden: q[0] == "p99",
+			})
+		}
+		if c[0] != "small" {
+			values = append(values, Value{Name: c[0] + "_sum_ns", Header: c[1] + " sum", Unit: Nanoseconds, Optional: true, Hidden: true})
+		}
+	}
+	return values
+}
+
 // Experiments are those that run in a Linux guest.
-var Experiments = []*Experiment{IPC, Wake, Flip, Rings, Storm}
+var Experiments = []*Experiment{IPC, Wake, Flip, Rings, Storm, AIO}

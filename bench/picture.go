@@ -103,7 +103,7 @@ func (e *Experiment) panel(r *ExperimentResult, panel Panel) (*plot.Plot, error)
 	p := plot.New()
 	p.Title.Text, p.Y.Label.Text = panel.Title, e.Picture.Axis
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Legend.Top, p.Legend.TextStyle.Font.Size = true, 8
+	p.Legend.Top, p.Legend.Left, p.Legend.TextStyle.Font.Size = true, e.Picture.Numeric, 8
 	if e.Picture.Numeric {
 		p.X.Label.Text = e.Picture.Across[0]
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, powersOfTwo{}
@@ -113,18 +113,20 @@ func (e *Experiment) panel(r *ExperimentResult, panel Panel) (*plot.Plot, error)
 	if len(places) == 0 {
 		return nil, nil
 	}
+	named := slices.Equal(e.Picture.Across, e.Labels[:1]) // each way has its place, and its name there
 	for i, way := range ways {
 		s := points[way]
-		if !e.Picture.Numeric {
+		if !e.Picture.Numeric && !named {
 			for j := range s.XYs {
-				if slices.Equal(e.Picture.Across, e.Labels[:1]) {
-					break // each way has its own place
-				}
 				s.XYs[j].X += 0.8 * ((float64(i)+0.5)/float64(len(ways)) - 0.5)
 			}
 		}
-		if err := add(p, s, i, way, e.Picture.Numeric); err != nil {
+		scatter, err := add(p, s, slices.Index(e.ways(r), way), e.Picture.Numeric)
+		if err != nil {
 			return nil, err
+		}
+		if !named {
+			p.Legend.Add(way, scatter)
 		}
 	}
 	widen(&p.Y)
@@ -132,16 +134,27 @@ func (e *Experiment) panel(r *ExperimentResult, panel Panel) (*plot.Plot, error)
 		widen(&p.X)
 	} else {
 		p.NominalX(places...)
-		p.X.Min, p.X.Max = -0.5, float64(len(places))+0.2 // room for the legend
+		p.X.Min, p.X.Max = -0.5, float64(len(places))-0.5
+		if !named {
+			p.X.Max += 0.7 // room for the legend
+		}
 	}
 	return p, nil
 }
 
-// widen gives a logarithmic axis with one value on it room, which plot would give it downwards to below 0.
+// widen gives a logarithmic axis room at both ends; were there one value on it, plot would do so downwards to below 0.
 func widen(a *plot.Axis) {
-	if a.Min >= a.Max {
-		a.Min, a.Max = a.Min/2, a.Min*2
+	a.Min, a.Max = a.Min/1.3, a.Max*1.3
+}
+
+// ways are all that a result has: a way looks the same in each panel.
+func (e *Experiment) ways(r *ExperimentResult) (ways []string) {
+	for _, row := range r.Rows {
+		if way := row.Labels[e.Labels[0]]; !slices.Contains(ways, way) {
+			ways = append(ways, way)
+		}
 	}
+	return ways
 }
 
 // grid is the horizontal lines only.
@@ -193,28 +206,27 @@ rows:
 	return ways, places, points
 }
 
-func add(p *plot.Plot, s *series, i int, name string, lines bool) error {
+func add(p *plot.Plot, s *series, i int, lines bool) (*plotter.Scatter, error) {
 	scatter, err := plotter.NewScatter(s.XYs)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	scatter.Color, scatter.Shape, scatter.Radius = palette[i%len(palette)], glyphs[i%len(glyphs)], vg.Points(2.5)
 	bars, err := plotter.NewYErrorBars(s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	bars.Color = scatter.Color
 	p.Add(bars, scatter)
 	if lines {
 		line, err := plotter.NewLine(s.XYs)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		line.Color = scatter.Color
 		p.Add(line)
 	}
-	p.Legend.Add(name, scatter)
-	return nil
+	return scatter, nil
 }
 
 // powersOfTwo marks sizes in bytes.

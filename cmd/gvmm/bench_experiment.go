@@ -39,6 +39,10 @@ switch.`},
 of each by a signal, by a user interrupt each (edge), by one while something is there
 (level), by one and then by polling (as NAPI), and coalesced; and count interrupts,
 spurious ones, and what the receiver got done.`},
+	"aio": {"Reads mixed with work: synchronous, io_uring, and io_uring with user interrupts",
+		`Read from the guest's disk, 4 KiB, 4 MiB and 40 MiB at a time, while the program has
+tasks to do: by pread, by io_uring with the kernel's thread submitting, and by the same
+with each completion a user interrupt. Total time, and latency by size.`},
 }
 
 // experimentCommand is gvmm bench NAME.

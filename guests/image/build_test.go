@@ -49,7 +49,11 @@ func newRepository(t *testing.T) *repository {
 	program := func(name, text string) {
 		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\nR="+r.dir+"\n"+text), 0o755))
 	}
-	program("apt-cache", "echo 'Depends: linux-image-"+testKernel+" (= 6.9-1)'\n")
+	program("apt-cache", `case " $* " in
+*" linux-headers-"*) echo 'Depends: linux-headers-6.9.0-1-common (= 6.9-1), linux-kbuild-6.9 (>= 6.9-1), linux-compiler-gcc-12-x86' ;;
+*) echo 'Depends: linux-image-`+testKernel+` (= 6.9-1)' ;;
+esac
+`)
 	program("apt-get", `echo "$@" >>$R/log
 case " $* " in
 *" install "*) cat $R/installed ;;
