@@ -73,7 +73,7 @@ func buildUintr(t *testing.T, headers string) string {
 	return dir
 }
 
-// uintrInitrd is an initial RAM disk with the driver, its tests, modules, and what init makes of the commands that are asked for.
+// uintrInitrd is an initial RAM disk with the driver, its tests, and what init makes of the commands that are asked for.
 func uintrInitrd(t *testing.T, dir, init string) string {
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
