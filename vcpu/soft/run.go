@@ -111,6 +111,17 @@ func (c *CPU) grant(n int64) {
 	c.budget = n
 }
 
+// interpretedCost is how many translated instructions take as long as one that translated code is left for, about.
+const interpretedCost = 64
+
+// charge brings the next look at the clock nearer by n instructions that were interpreted in between translated ones, or
+// repetitions of one: the quantum is that of faster code. Virtual time is made of instructions, whatever each takes.
+func (c *CPU) charge(n uint64) {
+	if c.translation != nil && !c.config.Virtual {
+		c.grant(c.budget - int64(n)*interpretedCost)
+	}
+}
+
 // Retired is how many instructions have completed; a repeated string instruction
 // counts for each of its pieces. It is for who is called on the processor's
 // goroutine, or while Run does not run.

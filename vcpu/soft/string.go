@@ -21,7 +21,7 @@ func (c *CPU) str(in *decode.Inst) bool {
 	if count == 0 {
 		return true
 	}
-	limit := min(count, repeats)
+	limit, all := min(count, repeats), count
 	if c.rflags&flagTF != 0 || c.tlb == &c.tlbs[tlbChecked] {
 		limit = 1 // a trap may be due after each
 	} else if in.Op == decode.MOVS || in.Op == decode.STOS {
@@ -42,6 +42,7 @@ func (c *CPU) str(in *decode.Inst) bool {
 			}
 		}
 		if limit--; limit == 0 || c.pending.Load() != pending {
+			c.charge(all - count)
 			return c.repeated(in, count, true)
 		}
 	}

@@ -265,6 +265,7 @@ func (c *CPU) interpret(x *jit.Exit, key unitKey) (again bool) {
 	c.rip = x.Target
 	c.next = c.rip + uint64(in.Len)
 	linear := c.control.Linear
+	c.charge(1)
 	if !c.execute(in) {
 		c.retire(int(done))
 		c.except()
