@@ -217,7 +217,7 @@ func TestRepeatedStoreIntoCodeIsSeen(t *testing.T) {
 	run := func() {
 		c.rip, c.r[rax], c.r[rcx], c.r[rdi] = flatCode, 0xf9, 1, flatCode+2 // STC in NOP's place
 		c.setArith(0)
-		c.grant(10)
+		c.grant(1000)
 		c.loop()
 		require.EqualValues(t, 1, c.carry())
 	}
