@@ -15,7 +15,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: # what a fresh machine with Go may lack: gcc, for the guests
-	@command -v $(GO) >/dev/null || { echo "gvmm needs Go 1.26 or newer in PATH" >&2; exit 2; }
+	@command -v $(GO) >/dev/null || { echo "gvmm needs Go 1.26.3 or newer in PATH" >&2; exit 2; }
 	@command -v gcc >/dev/null || { \
 		echo "installing gcc"; \
 		if [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -qy gcc libc6-dev; \

@@ -57,8 +57,8 @@ func runCommand() *cobra.Command {
 a unified kernel image, or vmlinux), an x86 ELF executable with a PVH note, or an image
 with a multiboot header, or a disk, raw or qcow2, in which a kernel is found: by boot
 loader entries, GRUB's configuration, as a unified kernel image, or under /boot. The disk
-is then /dev/vda, and is not changed unless --rw says so. --kernel names the kernel instead, with --initrd and --disk for
-the rest.
+is then /dev/vda, and is not changed unless --rw says so. --kernel names the kernel
+instead, with --initrd and --disk for the rest.
 
 A Linux kernel gets 512 MiB and, without --append, what came with it and these words:
   console=ttyS0        COM1 is what gvmm shows
@@ -73,19 +73,18 @@ COM1 is standard output and, once the guest reads it, standard input: a terminal
 is the guest's, Ctrl-C included, until Ctrl-A x (Ctrl-A h tells the keys). A guest that
 resets its machine begins anew, on the same disks; --no-reset ends it instead.
 
-With --uintr the guest gets user interrupts, by the
-best way that a probe finds to work on this host (see gvmm info), and a report
-follows: completions, user interrupts, exits by cause and device, latency. Beside
-it stands a control run of the same guest without posted interrupts. A guest that
-writes to a disk, or that measures nothing, is not run a second time unless
---control=on asks for it.
+With --uintr the guest gets user interrupts, by the best way that a probe finds to work
+on this host (see gvmm info), and a report follows: completions, user interrupts, exits
+by cause and device, latency. Beside it stands a control run of the same guest without
+posted interrupts. A guest that writes to a disk, or that measures nothing, is not run a
+second time unless --control=on asks for it.
 
 ` + netHelp + `
 --trace writes what processors do as text, a line an event: insn instructions with
 the registers that they change, exit each exit, irq interrupts and exceptions,
-uintr the steps of user interrupts, iommu what the remapping unit does. --gdb has the machine wait for a debugger
-before its first instruction: processors are its threads, addresses are linear, and
-a debugger that goes away lets the guest go on. Of both there is no control run
+uintr the steps of user interrupts, iommu what the remapping unit does. --gdb has the
+machine wait for a debugger before its first instruction: processors are its threads,
+addresses are linear, and a debugger that goes away lets the guest go on. Of both there is no control run
 unless --control=on asks for it, and where the engine is not chosen they choose one
 that can.
 
