@@ -8,8 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,14 +23,7 @@ import (
 var deviceModules = []string{"char/hw_random/virtio-rng", "char/virtio_console"}
 
 // devicesInit talks over hvc0: what is told there the test waits for.
-const devicesInit = `#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-for m in %s; do insmod /modules/$m.ko; done
+const devicesInit = linuxMounts + `for m in %s; do insmod /modules/$m.ko; done
 for d in /sys/bus/virtio/devices/*; do
 	echo "device $(cat $d/device) packed $(cut -c 35 $d/features)"
 done
@@ -82,34 +74,9 @@ func (p *person) Write(b []byte) (int, error) {
 // devicesInitrd makes the initial RAM disk, with blob in it.
 func devicesInitrd(t *testing.T, blob []byte) string {
 	t.Helper()
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Skip("no busybox on PATH (Debian: busybox-static): ", err)
-	}
-	const directory, program = 0o040755, 0o100755
-	var a archive
-	for _, d := range []string{"bin", "modules", "dev"} {
-		a.add(d, directory, nil)
-	}
-	add := func(name, path string) {
-		b, err := os.ReadFile(path)
-		require.NoError(t, err)
-		a.add(name, program, b)
-	}
-	add("bin/busybox", busybox)
-	var modules []string
-	for _, list := range [][]string{linuxModules, deviceModules} {
-		for _, m := range list {
-			add("modules/"+filepath.Base(m)+".ko", filepath.Join(os.Getenv(modulesEnv), "kernel/drivers", m+".ko"))
-			modules = append(modules, filepath.Base(m))
-		}
-	}
-	a.add("blob", program, blob)
-	a.add("init", program, fmt.Appendf(nil, devicesInit, strings.Join(modules, " ")))
-	a.add("TRAILER!!!", 0, nil)
-	path := filepath.Join(t.TempDir(), "initrd")
-	require.NoError(t, os.WriteFile(path, a.Bytes(), 0o600))
-	return path
+	a, modules := newArchive(t, slices.Concat(linuxModules, deviceModules))
+	a.add("blob", archiveProgram, blob)
+	return a.write(t, fmt.Sprintf(devicesInit, modules))
 }
 
 // Linux's own drivers on packed queues: a disk, random numbers, and a console that is read, written and resized; the

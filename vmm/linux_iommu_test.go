@@ -20,15 +20,8 @@ import (
 	"gvmm/vmm/pci"
 )
 
-// linuxStart is what every init here does first; %s are modules.
-const linuxStart = `#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-for m in %s; do insmod /modules/$m.ko; done
+// linuxStart loads modules, %s, after linuxMounts.
+const linuxStart = linuxMounts + `for m in %s; do insmod /modules/$m.ko; done
 `
 
 // linuxEnd says whether the kernel complained, and ends.

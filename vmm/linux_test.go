@@ -31,14 +31,17 @@ var linuxModules = []string{
 	"virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_modern_dev", "virtio/virtio_pci_legacy_dev", "virtio/virtio_pci", "block/virtio_blk",
 }
 
-const linuxInit = `#!/bin/busybox sh
+// linuxMounts is what every init does first.
+const linuxMounts = `#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-echo "uptime $(cut -d ' ' -f 1 /proc/uptime)"
+`
+
+const linuxInit = linuxMounts + `echo "uptime $(cut -d ' ' -f 1 /proc/uptime)"
 echo "processors $(grep -c ^processor /proc/cpuinfo)"
 echo "blob $(sha256sum < /blob)"
 dd if=/dev/zero bs=64k count=16 2>/dev/null | sha256sum | sed 's/^/zeroes /'

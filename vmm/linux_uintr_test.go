@@ -30,14 +30,7 @@ var uintrTests = []struct{ command, want string }{
 	{"stress 3", "PASS stress\r\n"},
 }
 
-const uintrInit = `#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-echo "meltdown $(cat /sys/devices/system/cpu/vulnerabilities/meltdown)"
+const uintrInit = linuxMounts + `echo "meltdown $(cat /sys/devices/system/cpu/vulnerabilities/meltdown)"
 errors absent
 insmod /uintr.ko
 echo "resident $(cat /sys/module/uintr/parameters/resident)"
@@ -76,30 +69,14 @@ func buildUintr(t *testing.T, headers string) string {
 // uintrInitrd is an initial RAM disk with the driver, its tests, and what init makes of the commands that are asked for.
 func uintrInitrd(t *testing.T, dir, init string) string {
 	t.Helper()
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Skip("no busybox on PATH (Debian: busybox-static): ", err)
-	}
-	const directory, program = 0o040755, 0o100755
-	var a archive
-	a.add("bin", directory, nil)
-	file := func(name, path string) {
-		b, err := os.ReadFile(path)
-		require.NoError(t, err)
-		a.add(name, program, b)
-	}
-	file("bin/busybox", busybox)
-	file("uintr.ko", filepath.Join(dir, "uintr.ko"))
+	a, _ := newArchive(t, nil)
+	a.file(t, "uintr.ko", filepath.Join(dir, "uintr.ko"))
 	programs, err := filepath.Glob(filepath.Join(dir, "tests/bin/*"))
 	require.NoError(t, err)
 	for _, p := range programs {
-		file("bin/"+filepath.Base(p), p)
+		a.file(t, "bin/"+filepath.Base(p), p)
 	}
-	a.add("init", program, []byte(init))
-	a.add("TRAILER!!!", 0, nil)
-	path := filepath.Join(t.TempDir(), "initrd")
-	require.NoError(t, os.WriteFile(path, a.Bytes(), 0o600))
-	return path
+	return a.write(t, init)
 }
 
 // The driver gives a stock kernel the system calls, by the processor's instructions where it has

@@ -23,14 +23,7 @@ import (
 const linkedAt = 0xffffffff81000000
 
 // linuxReport is what an init says that only reports.
-const linuxReport = `#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-echo "text $(grep ' [Tt] _text$' /proc/kallsyms)"
+const linuxReport = linuxMounts + `echo "text $(grep ' [Tt] _text$' /proc/kallsyms)"
 echo "command $(cat /proc/cmdline)"
 echo "memory $(grep MemTotal /proc/meminfo)"
 echo "initrd $(dmesg | grep RAMDISK)"

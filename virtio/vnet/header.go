@@ -96,3 +96,20 @@ func (h Header) Check(n int) error {
 	}
 	return ErrHeader
 }
+
+// needs are the features that h takes, of those that one direction has for them.
+func needs(h Header, csum, tso4, tso6, ecn uint64) (need uint64) {
+	if h.Flags&HdrNeedsCsum != 0 {
+		need |= csum
+	}
+	switch h.Kind() {
+	case GSOTCPv4:
+		need |= tso4
+	case GSOTCPv6:
+		need |= tso6
+	}
+	if h.GSOType&GSOECN != 0 {
+		need |= ecn
+	}
+	return need
+}

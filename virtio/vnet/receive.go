@@ -37,19 +37,7 @@ func (m *machine) OnRoom(f func()) { m.room.Store(&f) }
 
 // takes tells whether a driver that takes these offloads takes h as it is.
 func takes(guest uint64, h Header) bool {
-	need := uint64(0)
-	if h.Flags&HdrNeedsCsum != 0 {
-		need |= featureGuestCsum
-	}
-	switch h.Kind() {
-	case GSOTCPv4:
-		need |= featureGuestTSO4
-	case GSOTCPv6:
-		need |= featureGuestTSO6
-	}
-	if h.GSOType&GSOECN != 0 {
-		need |= featureGuestECN
-	}
+	need := needs(h, featureGuestCsum, featureGuestTSO4, featureGuestTSO6, featureGuestECN)
 	return guest&need == need
 }
 

@@ -93,18 +93,6 @@ func judge(h Header, n int, features uint64) (Header, bool) {
 
 // allowed tells whether a driver with these features may transmit h (§5.1.6.2.1).
 func allowed(h Header, features uint64) bool {
-	need := uint64(0)
-	if h.Flags&HdrNeedsCsum != 0 {
-		need |= featureCsum
-	}
-	switch h.Kind() {
-	case GSOTCPv4:
-		need |= featureHostTSO4
-	case GSOTCPv6:
-		need |= featureHostTSO6
-	}
-	if h.GSOType&GSOECN != 0 {
-		need |= featureHostECN
-	}
+	need := needs(h, featureCsum, featureHostTSO4, featureHostTSO6, featureHostECN)
 	return features&need == need
 }
